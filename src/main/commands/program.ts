@@ -1,0 +1,231 @@
+/** The command line: a table of commands, each a few lines of wiring around one job. */
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import type { ZodError } from 'zod'
+import { AppError, EXIT_CODES } from '../../shared/errors.ts'
+import type { Recipe } from '../../shared/recipe.ts'
+import { JOB_INPUTS } from '../../shared/worker-contract.ts'
+import type { Job, JobKind } from '../../shared/worker-contract.ts'
+import { readRecipeFile, refuseImpossible } from '../data/prepare/recipe-file.ts'
+import { recipeTemplate, TEMPLATES } from '../data/prepare/recipe-template.ts'
+import { toErrorShape } from '../jobs/error-shape.ts'
+import { readBaseFacts } from './base-facts.ts'
+import { jsonDisplay, textDisplay } from './display.ts'
+import type { Display, Streams } from './display.ts'
+import { EXIT_CODE_TABLE } from './exit-codes.ts'
+import { existingRun, keepRecipe, recipeOfRun, refuseOccupied, shown } from './run-folder.ts'
+import { runJob } from './run-job.ts'
+
+export type Host = { readonly workerPath: string; readonly version: string; readonly streams: Streams }
+
+type Options = Readonly<Record<string, unknown>> & { readonly verbose?: boolean }
+type Run = (kind: JobKind, input: object, runDir?: string, continueWith?: string) => Promise<void>
+type Action = (args: readonly string[], options: Options, run: Run, display: Display) => Promise<void> | void
+type Entry = {
+  readonly name: string
+  readonly about: string
+  readonly example: string
+  readonly options?: readonly Option[]
+  readonly action: Action
+}
+
+/** Runs the command line and resolves with the exit code. */
+export async function runCommandLine(argv: readonly string[], host: Host): Promise<number> {
+  const display = argv.includes('--json') ? jsonDisplay(host.streams) : textDisplay(host.streams)
+  const program = buildProgram(host, display)
+  try {
+    await program.parseAsync([...argv], { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0 // --help, --version
+    const shape =
+      error instanceof CommanderError
+        ? { code: 'usage' as const, message: error.message, hint: 'reasonsmith --help lists the commands' }
+        : toErrorShape(error)
+    display.error(shape)
+    return EXIT_CODES[shape.code]
+  }
+}
+
+function buildProgram(host: Host, display: Display): Command {
+  const program = new Command('reasonsmith')
+    .description('Train small reasoning models on one workstation, offline: teach, sharpen, measure, read.')
+    .version(host.version)
+    .option('--json', 'events, results and errors as one JSON object a line on stdout')
+    .addHelpText('after', `\nExample:\n  reasonsmith demo\n\n${EXIT_CODE_TABLE}`)
+  quiet(program, host)
+  for (const entry of COMMANDS) {
+    const command = program.command(entry.name).description(entry.about)
+    quiet(command, host)
+    for (const option of entry.options ?? []) command.addOption(option)
+    command
+      .option('--json', 'events, results and errors as one JSON object a line on stdout')
+      .option('--verbose', 'show what the native libraries print')
+      .addHelpText('after', `\nExample:\n${entry.example.replaceAll(/^/gm, '  ')}\n\n${EXIT_CODE_TABLE}`)
+      .action(async () => {
+        const options = command.opts<Options>()
+        const run: Run = async (kind, input, runDir = '', continueWith) => {
+          const checked = JOB_INPUTS[kind].safeParse(input)
+          if (!checked.success) throw new AppError('usage', badOptions(checked.error))
+          const job: Job = { kind, input: checked.data, runDir }
+          const verbose = options.verbose === true
+          display.result(await runJob({ job, workerPath: host.workerPath, display, verbose, continueWith }))
+        }
+        await entry.action(command.processedArgs as string[], options, run, display)
+      })
+  }
+  return program
+}
+
+/** Only options can be off here: a recipe was checked with its lines before. */
+const badOptions = (error: ZodError): string =>
+  error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('\n')
+
+/** Errors are thrown and shown in one place; only help is written by the library. */
+function quiet(command: Command, { streams }: Host): void {
+  command.exitOverride().configureOutput({ writeOut: (text) => streams.out.write(text), writeErr: () => undefined })
+}
+
+const integer =
+  (least: number) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (!Number.isInteger(value) || value < least)
+      throw new InvalidArgumentError(`It must be a whole number, ${least} or more.`)
+    return value
+  }
+const number = (text: string): number => {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It must be a number.')
+  return value
+}
+const threads = new Option('--threads <count>', 'CPU threads; default: the physical cores').argParser(integer(1))
+const seed = new Option('--seed <number>', 'seed of everything random').argParser(integer(0)).default(0)
+
+/** Checks a recipe completely, then runs its job. */
+async function startRecipe(file: string, kind: Recipe['kind'], run: Run): Promise<void> {
+  const read = readRecipeFile(file, kind)
+  refuseOccupied(read)
+  refuseImpossible(read, await readBaseFacts(read.recipe.base))
+  keepRecipe(read.recipe)
+  await runRecipe(read.recipe, false, run)
+}
+
+const runRecipe = (recipe: Recipe, resume: boolean, run: Run): Promise<void> =>
+  run(recipe.kind, { recipe, resume }, recipe.output_dir, `reasonsmith resume ${shown(recipe.output_dir)}`)
+
+const recipeCommand = (kind: Recipe['kind'], about: string): Entry => ({
+  name: `${kind} <recipe>`,
+  about,
+  example: `reasonsmith init && reasonsmith ${kind} ${kind}.yaml`,
+  action: async ([file = ''], _options, run) => startRecipe(file, kind, run)
+})
+
+const COMMANDS: readonly Entry[] = [
+  {
+    name: 'doctor',
+    about: 'Say which device trains here, whether it computes right, and how fast.',
+    example: 'reasonsmith doctor',
+    options: [threads],
+    action: (_args, { verbose: _, json: __, ...input }, run) => run('doctor', input)
+  },
+  {
+    name: 'demo',
+    about:
+      'The whole recipe on the bundled base: teach, sharpen, measure, report. Stopped, the same command continues.',
+    example: 'reasonsmith demo --dir runs/demo',
+    options: [
+      new Option('--dir <folder>', 'where its runs and its report go').default('runs/demo'),
+      new Option('--short', 'a quick pass that only shows that everything works').default(false),
+      seed,
+      threads
+    ],
+    action: async (_args, { dir, verbose: _, json: __, ...input }, run) => {
+      const folder = resolve(String(dir))
+      mkdirSync(folder, { recursive: true })
+      const again = [
+        'reasonsmith demo --dir',
+        shown(folder),
+        ...(input['short'] ? ['--short'] : []),
+        `--seed ${String(input['seed'])}`
+      ]
+      await run('demo', input, folder, again.join(' '))
+    }
+  },
+  recipeCommand('sft', 'Teach: train a LoRA adapter on traces, as the recipe says.'),
+  recipeCommand('grpo', 'Sharpen: train a LoRA adapter by reward, as the recipe says.'),
+  recipeCommand('evaluate', 'Measure: run every policy of the recipe on its tasksets, repeatedly, and compare.'),
+  {
+    name: 'sample <model> <prompt>',
+    about: 'Stream one answer of a model: the thought, then the answer. A prompt of - reads stdin.',
+    example: 'reasonsmith sample base.gguf "What is 17 * 23?" --adapter runs/grpo/adapter.gguf',
+    options: [
+      new Option('--adapter <gguf>', 'an adapter to sample with'),
+      new Option('--system <text>', 'a system message; default: the reasoning one'),
+      new Option('--max-tokens <count>', 'the longest answer').argParser(integer(1)).default(1024),
+      new Option('--temperature <number>', 'more than 0; lower is more certain').argParser(number).default(0.8),
+      seed,
+      threads
+    ],
+    action: async ([model = '', prompt = ''], options, run) => {
+      const files = [model, ...(typeof options['adapter'] === 'string' ? [options['adapter']] : [])]
+      for (const file of files) requireModel(file)
+      await readBaseFacts(model)
+      await run('sample', {
+        model: resolve(model),
+        prompt: prompt === '-' ? readFileSync(0, 'utf8') : prompt,
+        adapter: files[1] === undefined ? undefined : resolve(files[1]),
+        system_message: options['system'],
+        max_completion_length: options['maxTokens'],
+        sampling: { temperature: options['temperature'], top_k: 50, top_p: 0.95 },
+        seed: options['seed'],
+        threads: options['threads']
+      })
+    }
+  },
+  {
+    name: 'report <run>',
+    about: 'Write report.md and report.html of a run from what it recorded.',
+    example: 'reasonsmith report runs/evaluate',
+    action: async ([folder = ''], _options, run) => run('report', {}, existingRun(folder))
+  },
+  {
+    name: 'export <run>',
+    about: 'Write the trained adapter as GGUF (llama.cpp) and in PEFT’s format.',
+    example: 'reasonsmith export runs/grpo --to adapters/grpo',
+    options: [new Option('--to <folder>', 'where the files go').makeOptionMandatory()],
+    action: async ([folder = ''], { to }, run) => run('export', { to: resolve(String(to)) }, existingRun(folder))
+  },
+  {
+    name: 'resume <run>',
+    about: 'Continue a run that was stopped or that crashed, from its last checkpoint.',
+    example: 'reasonsmith resume runs/grpo',
+    action: async ([folder = ''], _options, run) => {
+      const { recipe } = recipeOfRun(folder)
+      await runRecipe({ ...recipe, output_dir: resolve(folder) }, true, run) // a run may have been moved
+    }
+  },
+  {
+    name: 'init [dir]',
+    about: 'Write commented recipe files: sft.yaml, grpo.yaml, evaluate.yaml.',
+    example: 'reasonsmith init my-experiment',
+    action: ([folder = '.'], _options, _run, display) => writeTemplates(folder, display)
+  }
+]
+
+function requireModel(file: string): void {
+  if (!existsSync(file)) throw new AppError('model', `no such file: ${file}`)
+  if (!statSync(file).isFile()) throw new AppError('model', `${file} is a folder, a GGUF file is needed`)
+}
+
+function writeTemplates(folder: string, display: Display): void {
+  const kinds = Object.keys(TEMPLATES) as Recipe['kind'][]
+  const files = kinds.map((kind) => ({ kind, path: join(folder, `${kind}.yaml`) }))
+  const there = files.filter(({ path }) => existsSync(path)).map(({ path }) => path)
+  if (there.length > 0)
+    throw new AppError('disk', `already there: ${there.join(', ')}`, 'nothing was written; name another folder')
+  mkdirSync(folder, { recursive: true })
+  for (const { kind, path } of files) writeFileSync(path, recipeTemplate(kind))
+  display.result({ files: files.map(({ path }) => path), lines: files.map(({ path }) => `wrote ${path}`) })
+}

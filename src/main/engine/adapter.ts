@@ -1,0 +1,196 @@
+/**
+ * A LoRA adapter. Its A and B *are* the tensors that `llama_decode` samples with: an optimizer step on them changes the
+ * policy, without a copy or a reload. Where llama.cpp's tensors cannot be reached, `publish` writes and loads them again.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { AppError } from '../../shared/errors.ts'
+import { seeded } from '../../shared/random.ts'
+import type { LoraSettings } from '../../shared/recipe.ts'
+import { readPointers } from './ffi/libraries.ts'
+import { Owned } from './ffi/owned.ts'
+import type { Pointer } from './ffi/structs.ts'
+import { readGguf } from './gguf.ts'
+import { writeGguf } from './gguf-writer.ts'
+import type { Model } from './model.ts'
+import { contiguousStrides, elements, readF32, shape, TensorPool, TYPE, write } from './tensor.ts'
+import type { Tensor } from './tensor.ts'
+
+export type AdapterPair = { readonly target: string; readonly a: Tensor; readonly b: Tensor }
+
+export type Adapter = {
+  readonly model: Model
+  readonly r: number
+  /** What y = W·h + scale·B·A·h uses: lora_alpha / r, or lora_alpha / sqrt(r) with rsLoRA. */
+  readonly scale: number
+  /** In the order of layers, then of the architecture's linears. `target` is the GGUF name of the weight. */
+  readonly pairs: readonly AdapterPair[]
+  /** The `llama_adapter_lora` as the sampler uses it now. */
+  readonly handle: Pointer
+  /** Makes the sampler use the present values. Free where tensors are shared. */
+  publish(): void
+  save(path: string): void
+  dispose(): void
+}
+
+/** A fresh adapter: A uniform in ±1/√in as PEFT initialises it, seeded; B zero. */
+export async function createAdapter(model: Model, settings: LoraSettings, seed: number): Promise<Adapter> {
+  const { architecture, config, backend } = model
+  const roles = Object.keys(architecture.linears).filter((role) =>
+    settings.target_modules.some((target) => architecture.targets[target] === role)
+  )
+  const pool = new TensorPool(backend, config.layers * roles.length * 2 + 1)
+  const made: AdapterPair[] = []
+  for (let layer = 0; layer < config.layers; layer++) {
+    for (const role of roles) {
+      const target = `blk.${layer}.${architecture.linears[role]}`
+      const [input, output] = model.weight(target).ne
+      made.push({ target, a: pool.add(TYPE.F32, input, settings.r), b: pool.add(TYPE.F32, settings.r, output) })
+    }
+  }
+  pool.allocate()
+  for (const { target, a } of made) {
+    const random = seeded(seed, 'lora_a', target)
+    const bound = 1 / Math.sqrt(a.ne[0])
+    write(
+      backend,
+      a,
+      Float32Array.from({ length: elements(a) }, () => (2 * random.next() - 1) * bound)
+    )
+  }
+  const alpha = settings.use_rslora ? settings.lora_alpha * Math.sqrt(settings.r) : settings.lora_alpha
+  const folder = mkdtempSync(join(tmpdir(), 'reasonsmith-'))
+  try {
+    const path = join(folder, 'adapter.gguf')
+    writeAdapter(model, path, made, alpha)
+    return await loadAdapter(model, path)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+    pool.dispose()
+  }
+}
+
+/** llama.cpp scales by alpha / r, so rsLoRA is stored as alpha · √r. */
+function writeAdapter(model: Model, path: string, pairs: readonly AdapterPair[], alpha: number): void {
+  writeGguf(model.backend, path, {
+    values: {
+      'general.type': { kind: 'text', value: 'adapter' },
+      'general.architecture': { kind: 'text', value: model.config.architecture },
+      'adapter.type': { kind: 'text', value: 'lora' },
+      'adapter.lora.alpha': { kind: 'f32', value: alpha }
+    },
+    tensors: pairs.flatMap(({ target, a, b }) => [
+      { name: `${target}.lora_a`, tensor: a },
+      { name: `${target}.lora_b`, tensor: b }
+    ])
+  })
+}
+
+/** Loads a GGUF adapter. Throws AppError('model') when it does not belong to this base. */
+export async function loadAdapter(model: Model, path: string): Promise<Adapter> {
+  const { backend } = model
+  const { llama, internal } = backend.native
+  const info = await readGguf(path)
+  if (info.text('general.type') !== 'adapter')
+    throw new AppError('model', `${path}: this is not an adapter`, 'Give the base under `base`.')
+  const alpha = info.number('adapter.lora.alpha') ?? 0
+  const targets = [...info.tensors.keys()]
+    .filter((name) => name.endsWith('.lora_a'))
+    .map((name) => name.slice(0, -'.lora_a'.length))
+  const order = new Map([...model.info.tensors.keys()].map((name, i) => [name, i]))
+  for (const target of targets) {
+    const weight = model.info.tensors.get(target)
+    const [a, b] = [info.tensors.get(`${target}.lora_a`)!, info.tensors.get(`${target}.lora_b`)]
+    if (
+      !weight ||
+      !b ||
+      weight.ne[0] !== a.ne[0] ||
+      weight.ne[1] !== b.ne[1] ||
+      a.type !== TYPE.F32 ||
+      b.type !== TYPE.F32
+    ) {
+      throw new AppError(
+        'model',
+        `${path}: its tensor ${target} does not fit ${model.info.path} (or is not F32)`,
+        'Use the base it was trained on.'
+      )
+    }
+  }
+  targets.sort((one, other) => order.get(one)! - order.get(other)!)
+  const load = (from: string): Owned<Pointer> => {
+    const handle = llama.adapter_lora_init(model.handle, from)
+    if (handle === null) throw new AppError('model', `${from}: llama.cpp could not load this adapter`)
+    return new Owned('adapter', handle, (it) => llama.adapter_lora_free(it))
+  }
+  let owned = load(path)
+  const pool = internal ? null : new TensorPool(backend, targets.length * 2 + 1)
+  const own = (name: string): Tensor => pool!.add(TYPE.F32, ...info.tensors.get(name)!.ne)
+  const shared = (name: string, ptr: Pointer): Tensor => {
+    const ne = shape(...info.tensors.get(name)!.ne)
+    return { ptr, type: TYPE.F32, ne, nb: contiguousStrides(backend.native, TYPE.F32, ne) }
+  }
+  const pairs = targets.map((target): AdapterPair => {
+    if (!internal) return { target, a: own(`${target}.lora_a`), b: own(`${target}.lora_b`) }
+    const weight = internal.adapter_get_weight(owned.handle, model.weight(target).ptr)
+    if (weight === null) throw new AppError('model', `${path}: llama.cpp holds no pair for ${target}`)
+    const [a, b] = readPointers(weight, 2)
+    return { target, a: shared(`${target}.lora_a`, a!), b: shared(`${target}.lora_b`, b!) }
+  })
+  if (pool) {
+    pool.allocate()
+    const { readFileSync } = await import('node:fs')
+    const bytes = readFileSync(path)
+    for (const { target, a, b } of pairs) {
+      for (const [suffix, tensor] of [
+        ['lora_a', a],
+        ['lora_b', b]
+      ] as const) {
+        // prettier-ignore
+        const { offset } = info.tensors.get(`${target}.${suffix}`)!
+        write(backend, tensor, bytes.subarray(offset, offset + elements(tensor) * 4))
+      }
+    }
+  }
+  const r = pairs[0]?.b.ne[0] ?? 0
+  return {
+    model,
+    r,
+    scale: alpha / r,
+    pairs,
+    get handle() {
+      return owned.handle
+    },
+    publish: () => {
+      if (internal) return
+      const folder = mkdtempSync(join(tmpdir(), 'reasonsmith-'))
+      try {
+        writeAdapter(model, join(folder, 'adapter.gguf'), pairs, alpha)
+        owned.dispose()
+        owned = load(join(folder, 'adapter.gguf'))
+      } finally {
+        rmSync(folder, { recursive: true, force: true })
+      }
+    },
+    save: (to) => writeAdapter(model, to, pairs, alpha),
+    dispose: () => {
+      owned.dispose()
+      pool?.dispose()
+    }
+  }
+}
+
+/** All parameters as one array, in the order of `pairs`, A before B: what checkpoints and tests compare. */
+export function dumpAdapter(adapter: Adapter): Float32Array {
+  const parts = adapter.pairs.flatMap(({ a, b }) => [
+    readF32(adapter.model.backend, a),
+    readF32(adapter.model.backend, b)
+  ])
+  const out = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    out.set(part, at)
+    at += part.length
+  }
+  return out
+}

@@ -1,0 +1,50 @@
+/**
+ * A linear layer y = W·h + s·B·(A·h) and its backward. W is frozen (any ggml type) under LoRA, or itself trained (F32).
+ * Shapes: h [in, T], y [out, T], W [in, out], A [in, r], B [r, out].
+ */
+import type { Graph } from '../graph.ts'
+import type { Tensor } from '../tensor.ts'
+
+export type LoraPair = {
+  readonly a: Tensor
+  readonly b: Tensor
+  readonly gradA: Tensor
+  readonly gradB: Tensor
+  /** lora_alpha / r, or lora_alpha / sqrt(r) */
+  readonly scale: number
+}
+
+/** One weight of the model with what training needs of it. */
+export type Linear = {
+  readonly name: string
+  readonly weight: Tensor
+  /** Wᵀ as data [out, in], in a type whose GEMM is fast. Absent while only sampling or scoring. */
+  readonly transposed: Tensor | null
+  readonly lora: LoraPair | null
+  /** Set when W itself is trained. */
+  readonly gradient: Tensor | null
+}
+
+/** y, and u = A·h, which the backward of B needs. */
+export function linear(g: Graph, layer: Linear, h: Tensor): { y: Tensor; u: Tensor | null } {
+  const base = g.mulMat(layer.weight, h)
+  if (!layer.lora) return { y: base, u: null }
+  const u = g.mulMat(layer.lora.a, h) // [r, T]
+  return { y: g.add(base, g.scale(g.mulMat(layer.lora.b, u), layer.lora.scale)), u }
+}
+
+/** Adds the gradients of what is trained here, and returns dL/dh [in, T]. */
+export function linearBack(g: Graph, layer: Linear, h: Tensor, u: Tensor | null, dy: Tensor): Tensor {
+  if (!layer.transposed) throw new Error(`${layer.name} has no transposed weight for the backward`)
+  const dhBase = g.mulMat(layer.transposed, dy)
+  if (layer.gradient) {
+    g.run(g.addInto(layer.gradient, g.mulMat(g.transposed(h), g.transposed(dy)))) // Σₜ hₜ dyₜᵀ
+  }
+  if (!layer.lora) return dhBase
+  const { a, b, gradA, gradB, scale } = layer.lora
+  const uRows = u ?? g.mulMat(a, h)
+  g.run(g.addInto(gradB, g.scale(g.mulMat(g.transposed(uRows), g.transposed(dy)), scale))) // [r, out]
+  const du = g.scale(g.mulMat(g.transposed(b), dy), scale) // [r, T]
+  g.run(g.addInto(gradA, g.mulMat(g.transposed(h), g.transposed(du)))) // [in, r]
+  return g.add(dhBase, g.mulMat(g.transposed(a), du))
+}

@@ -1,0 +1,126 @@
+/** Finds and loads the llama.cpp shared libraries that node-llama-cpp ships, and binds their functions. */
+import { existsSync, readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import koffi from 'koffi'
+import { AppError } from '../../../shared/errors.ts'
+import { GGML, GGML_BASE, LLAMA, LLAMA_INTERNAL } from './symbols.ts'
+import { STRUCTS } from './structs.ts'
+import type { Bound, Pointer } from './structs.ts'
+
+/** The build every layout and signature here was written against. */
+export const PINNED = { 'node-llama-cpp': '3.22.1', ggml: '0.25.1', llama: '0.5.0' } as const
+
+export type Gpu = 'cuda' | 'vulkan' | 'metal'
+
+export type Native = {
+  readonly folder: string
+  readonly ggml: Bound<typeof GGML_BASE>
+  readonly registry: Bound<typeof GGML>
+  readonly llama: Bound<typeof LLAMA>
+  /** Null where the platform does not export them (Windows): the engine then loads the base itself. */
+  readonly internal: Bound<typeof LLAMA_INTERNAL> | null
+  readonly versions: { readonly ggml: string; readonly llama: string; readonly commit: string }
+  /** Calls a function by an address that a library handed out. */
+  call(address: Pointer, prototype: string, ...args: readonly unknown[]): unknown
+}
+
+const LIBRARY_FILE: Record<string, (name: string) => RegExp> = {
+  linux: (name) => new RegExp(`^lib${name}(\\.v[\\d.]+)?\\.so$`),
+  darwin: (name) => new RegExp(`^lib${name}(\\.v?[\\d.]+)?\\.dylib$`),
+  win32: (name) => new RegExp(`^(lib)?${name}(\\.v[\\d.]+)?\\.dll$`)
+}
+const PLATFORM_NAME: Record<string, string> = { linux: 'linux', darwin: 'mac', win32: 'win' }
+
+/** The folder with the shared libraries of one build, e.g. `linux-x64-cuda`. Throws when that package is not installed. */
+export function libraryFolder(gpu: Gpu | null): string {
+  const platform = `${PLATFORM_NAME[process.platform] ?? process.platform}-${process.arch}`
+  const build = gpu === null ? platform : `${platform}-${gpu}`
+  // The packages export nothing but their entry, so look for the folder beside node-llama-cpp itself.
+  const entry = fileURLToPath(import.meta.resolve('node-llama-cpp')) // …/node_modules/node-llama-cpp/dist/index.js
+  const scope = join(dirname(entry), '..', '..', '@node-llama-cpp')
+  for (const name of [build, `${build}-ext`]) {
+    const folder = join(scope, name, 'bins', name)
+    if (existsSync(folder)) return folder
+  }
+  throw new AppError(
+    'device',
+    `there is no llama.cpp build for ${build}: the package @node-llama-cpp/${build} is not installed`,
+    'Reinstall with `npm ci` without --omit=optional, or choose another device.'
+  )
+}
+
+function libraryFile(folder: string, name: string): string {
+  const pattern = (LIBRARY_FILE[process.platform] ?? LIBRARY_FILE['linux']!)(name)
+  const file = readdirSync(folder).find((entry) => pattern.test(entry))
+  if (file === undefined)
+    throw new AppError('device', `the library ${name} is missing in ${folder}`, 'Reinstall with `npm ci`.')
+  return join(folder, file)
+}
+
+function bind<T extends Readonly<Record<string, string>>>(library: koffi.LibraryHandle, table: T): Bound<T> {
+  return Object.fromEntries(Object.entries(table).map(([key, prototype]) => [key, library.func(prototype)])) as Bound<T>
+}
+
+let loaded: Native | undefined
+
+/**
+ * Loads the libraries once per process; a second call with another `gpu` is a bug, since both builds would share symbols.
+ * Throws AppError('device') when a library is missing or is not the pinned version.
+ */
+export function loadNative(gpu: Gpu | null = null): Native {
+  const folder = libraryFolder(gpu)
+  if (loaded) {
+    if (loaded.folder !== folder) throw new Error(`native libraries of ${loaded.folder} are loaded already`)
+    return loaded
+  }
+  for (const [name, fields] of Object.entries(STRUCTS)) koffi.struct(name, { ...fields })
+  const open = (name: string): koffi.LibraryHandle => koffi.load(libraryFile(folder, name), { global: true })
+  const base = open('ggml-base')
+  const registryLibrary = open('ggml')
+  const llamaLibrary = open('llama')
+  const ggml = bind(base, GGML_BASE)
+  const registry = bind(registryLibrary, GGML)
+  const llama = bind(llamaLibrary, LLAMA)
+  const versions = { ggml: ggml.version(), llama: llama.version(), commit: ggml.commit() }
+  if (versions.ggml !== PINNED.ggml || !versions.llama.includes(PINNED.llama)) {
+    throw new AppError(
+      'device',
+      `llama.cpp ${versions.llama} / ggml ${versions.ggml} is not the build this version was made for (${PINNED.llama} / ${PINNED.ggml})`,
+      'Reinstall with `npm ci`, which installs the pinned node-llama-cpp.'
+    )
+  }
+  // A function without arguments or effects as log sink: a callback into JavaScript from a native thread would be unsafe.
+  if (process.env['REASONSMITH_NATIVE_LOG'] === undefined) llama.log_set(base.symbol('ggml_cycles', 'void*'), null)
+  registry.backend_load_all_from_path(folder + '/')
+  llama.backend_init()
+  const prototypes = new Map<string, unknown>()
+  loaded = {
+    folder,
+    ggml,
+    registry,
+    llama,
+    internal: bindInternal(llamaLibrary),
+    versions,
+    call: (address, prototype, ...args) => {
+      const proto = prototypes.get(prototype) ?? koffi.proto(prototype)
+      prototypes.set(prototype, proto)
+      return koffi.call(address, proto as koffi.TypeObject, ...args)
+    }
+  }
+  return loaded
+}
+
+function bindInternal(library: koffi.LibraryHandle): Bound<typeof LLAMA_INTERNAL> | null {
+  if (process.env['REASONSMITH_OWN_WEIGHTS'] !== undefined) return null
+  try {
+    return bind(library, LLAMA_INTERNAL)
+  } catch {
+    return null // not exported on this platform
+  }
+}
+
+/** Reads `count` addresses that lie one after another at `address`. */
+export function readPointers(address: Pointer, count: number): Pointer[] {
+  return koffi.decode(address, `void*[${count}]`) as Pointer[]
+}

@@ -1,0 +1,36 @@
+/**
+ * Every native object has one owner. Owners are counted by kind, so that a test (and `doctor`) sees a leak: the garbage
+ * collector does not know native memory.
+ */
+const alive = new Map<string, number>()
+
+export class Owned<T> {
+  readonly kind: string
+  #handle: T | null
+  readonly #free: (handle: T) => void
+
+  constructor(kind: string, handle: T, free: (handle: T) => void) {
+    this.kind = kind
+    this.#handle = handle
+    this.#free = free
+    alive.set(kind, (alive.get(kind) ?? 0) + 1)
+  }
+
+  get handle(): T {
+    if (this.#handle === null) throw new Error(`${this.kind} was used after it was disposed`)
+    return this.#handle
+  }
+
+  /** Frees once; later calls do nothing. */
+  dispose(): void {
+    if (this.#handle === null) return
+    this.#free(this.#handle)
+    this.#handle = null
+    alive.set(this.kind, alive.get(this.kind)! - 1)
+  }
+}
+
+/** What is alive now, by kind; an empty record when nothing leaks. */
+export function ownedCounts(): Record<string, number> {
+  return Object.fromEntries([...alive].filter(([, count]) => count > 0))
+}

@@ -1,0 +1,159 @@
+/**
+ * The head in chunks of predicted tokens, so that never more than `rows` × vocabulary logits exist.
+ * Forward: log-probability of each target and the entropy of its distribution. Backward: from dL/dlogprob = a and
+ * dL/dentropy = b per token to the gradient of the hidden state:
+ *   dL/dz = a·(onehot − p) − b·p∘(log p + H),   log p = z − log Z.
+ * The onehot part needs no logits: it is a row of the head's matrix.
+ */
+import type { Backend } from './backend.ts'
+import { norm, normBack } from './blocks/norm.ts'
+import { Graph, GraphAllocator } from './graph.ts'
+import type { Parameters } from './parameters.ts'
+import { readF32, TensorPool, TYPE, write } from './tensor.ts'
+import type { Tensor } from './tensor.ts'
+
+/** F16 loses probabilities under 6e-8; lifted by this they survive the conversion inside the matrix product. */
+const PROBABILITY_LIFT = 4096
+
+export type HeadOutput = { readonly logprobs: Float32Array; readonly entropy: Float32Array }
+
+export class Head {
+  readonly rows: number
+  readonly #backend: Backend
+  readonly #parameters: Parameters
+  readonly #pool: TensorPool
+  readonly #allocator: GraphAllocator
+  readonly #in: { rows: Tensor; bins: Tensor; targets: Tensor; flat: Tensor; a: Tensor; minusB: Tensor; c: Tensor }
+  readonly #out: { logprob: Tensor; entropy: Tensor; logZ: Tensor }
+  readonly #slots: { h: Tensor; z: Tensor; p: Tensor }
+  #graphs: { hidden: Tensor; into: Tensor; forward: Graph; backward: Graph; backwardEntropy: Graph } | null = null
+  #offsets: Int32Array
+
+  constructor(parameters: Parameters, rows: number) {
+    const { backend, config } = parameters.model
+    this.rows = rows
+    this.#backend = backend
+    this.#parameters = parameters
+    const pool = new TensorPool(backend, 32)
+    const f32 = (...ne: readonly number[]): Tensor => pool.add(TYPE.F32, ...ne)
+    const i32 = (n: number): Tensor => pool.add(TYPE.I32, n)
+    this.#in = { rows: i32(rows), bins: i32(rows), targets: i32(rows), flat: i32(rows), a: f32(1, rows), minusB: f32(1, rows), c: f32(1, rows) }
+    this.#out = { logprob: f32(1, rows), entropy: f32(1, rows), logZ: f32(1, rows) }
+    this.#slots = { h: f32(config.width, rows), z: f32(config.vocabulary, rows), p: f32(config.vocabulary, rows) }
+    this.#pool = pool.allocate()
+    this.#allocator = new GraphAllocator(backend)
+    this.#offsets = Int32Array.from({ length: rows }, (_, i) => i * config.vocabulary)
+  }
+
+  /** Points the graphs at a pass's last boundary [d, T] and at the gradient it wants [d, T + 1]. */
+  attach(hidden: Tensor, into: Tensor): void {
+    if (this.#graphs?.hidden.ptr === hidden.ptr && this.#graphs.into.ptr === into.ptr) return
+    this.#dropGraphs()
+    this.#graphs = {
+      hidden,
+      into,
+      forward: this.#forwardGraph(hidden),
+      backward: this.#backwardGraph(hidden, into, false),
+      backwardEntropy: this.#backwardGraph(hidden, into, true)
+    }
+    this.#allocator.allocate(this.#graphs.forward, this.#graphs.backward, this.#graphs.backwardEntropy)
+  }
+
+  #forwardGraph(hidden: Tensor): Graph {
+    const { vocabulary } = this.#parameters.model.config
+    const g = new Graph(this.#backend, 64)
+    const place = (node: Tensor, tensor: Tensor): Tensor => g.place(node, { tensor, pool: this.#pool })
+    const h = place(norm(g, this.#parameters.outputNorm, g.getRows(hidden, this.#in.rows)), this.#slots.h)
+    const z = place(g.mulMat(this.#parameters.head.weight, h), this.#slots.z) // [V, n]
+    const p = place(g.softMax(z, null, 1), this.#slots.p)
+    const n = this.rows
+    // log Z from the likeliest token, whose probability never underflows
+    const top = g.reshape(g.argmax(z), 1, n)
+    const zTop = g.reshape(g.getRows(g.reshape(z, 1, vocabulary, n), top), 1, n)
+    const pTop = g.reshape(g.getRows(g.reshape(p, 1, vocabulary, n), top), 1, n)
+    const logZ = place(g.sub(zTop, g.log(pTop)), this.#out.logZ)
+    const zTarget = g.reshape(g.getRows(g.reshape(z, 1, vocabulary * n), this.#in.flat), 1, n)
+    g.run(place(g.sub(zTarget, logZ), this.#out.logprob))
+    g.run(place(g.sub(logZ, g.sumRows(g.mul(p, z))), this.#out.entropy))
+    return g
+  }
+
+  #backwardGraph(hidden: Tensor, into: Tensor, withEntropy: boolean): Graph {
+    const { head, outputNorm, embedding } = this.#parameters
+    const g = new Graph(this.#backend, 96)
+    const { a, minusB, c, targets } = this.#in
+    const { h, z, p } = this.#slots
+    const onto = (dz: Tensor, lift: number): Tensor => g.scale(g.mulMat(head.transposed!, g.scale(dz, lift)), 1 / lift) // [d, n]
+    const dzSoft = withEntropy ? g.mul(p, g.add(g.mul(z, minusB), c)) : null // [V, n]
+    const dhSoft = dzSoft ? onto(dzSoft, PROBABILITY_LIFT) : g.mul(onto(p, PROBABILITY_LIFT), c)
+    const dh = g.add(dhSoft, g.mul(g.getRows(head.weight, targets), a))
+    if (head.gradient) {
+      const dz = dzSoft ?? g.mul(p, c)
+      g.run(g.addInto(head.gradient, g.mulMat(g.transposed(h), g.transposed(dz)))) // [d, V]
+      g.run(g.addInto(head.gradient, g.getRowsBack(g.mul(h, a), targets, head.gradient)))
+    } else if (embedding.gradient) throw new Error('an embedding is trained without its head')
+    const dx = normBack(g, outputNorm, g.getRows(hidden, this.#in.rows), dh)
+    g.run(g.setRows(into, dx, this.#in.bins))
+    return g
+  }
+
+  /** Log-probabilities and entropies of the chunk [from, to) of predicted tokens; leaves p and z for `backward`. */
+  forward(at: Int32Array, targets: Int32Array, from: number, to: number): HeadOutput {
+    const graphs = this.#graphs!
+    const n = to - from
+    const padded = (source: Int32Array, fill: number): Int32Array => {
+      const out = new Int32Array(this.rows).fill(fill)
+      out.set(source.subarray(from, to))
+      return out
+    }
+    const bin = graphs.into.ne[1] - 1
+    const targetRows = padded(targets, 0)
+    write(this.#backend, this.#in.rows, padded(at, 0))
+    write(this.#backend, this.#in.bins, padded(at, bin))
+    write(this.#backend, this.#in.targets, targetRows)
+    write(this.#backend, this.#in.flat, targetRows.map((token, i) => token + this.#offsets[i]!))
+    graphs.forward.compute()
+    return { logprobs: readF32(this.#backend, this.#out.logprob, n), entropy: readF32(this.#backend, this.#out.entropy, n) }
+  }
+
+  /** Adds the chunk's gradient into the pass's gradient rows, from dL/dlogprob and dL/dentropy of its tokens. */
+  backward(dLogprob: Float32Array, dEntropy: Float32Array): void {
+    const graphs = this.#graphs!
+    const n = dLogprob.length
+    const withEntropy = dEntropy.some((value) => value !== 0)
+    const a = new Float32Array(this.rows)
+    const minusB = new Float32Array(this.rows)
+    const c = new Float32Array(this.rows)
+    const logZ = readF32(this.#backend, this.#out.logZ, n)
+    const entropy = readF32(this.#backend, this.#out.entropy, n)
+    a.set(dLogprob)
+    // dz without its onehot part = p ∘ (c − b·z), c = −a − b·(H − log Z)
+    for (let i = 0; i < n; i++) {
+      minusB[i] = -dEntropy[i]!
+      c[i] = -dLogprob[i]! - dEntropy[i]! * (entropy[i]! - logZ[i]!)
+    }
+    write(this.#backend, this.#in.a, a)
+    write(this.#backend, this.#in.minusB, minusB)
+    write(this.#backend, this.#in.c, c)
+    const graph = withEntropy ? graphs.backwardEntropy : graphs.backward
+    graph.compute()
+  }
+
+  get bytes(): number {
+    return this.#pool.bytes + this.#allocator.bytes
+  }
+
+  #dropGraphs(): void {
+    if (!this.#graphs) return
+    this.#graphs.forward.dispose()
+    this.#graphs.backward.dispose()
+    this.#graphs.backwardEntropy.dispose()
+    this.#graphs = null
+  }
+
+  dispose(): void {
+    this.#dropGraphs()
+    this.#allocator.dispose()
+    this.#pool.dispose()
+  }
+}

@@ -1,0 +1,112 @@
+/** A base model: loaded once by llama.cpp, its tensors shared by sampler and trainer. */
+import { closeSync, openSync, readSync } from 'node:fs'
+import { AppError } from '../../shared/errors.ts'
+import { architectureOf } from './arch/index.ts'
+import type { Architecture, ModelConfig } from './arch/architecture.ts'
+import type { Backend } from './backend.ts'
+import { Owned } from './ffi/owned.ts'
+import type { Pointer } from './ffi/structs.ts'
+import { readGguf } from './gguf.ts'
+import type { GgufInfo } from './gguf.ts'
+import { contiguousStrides, TensorPool, write } from './tensor.ts'
+import type { Tensor } from './tensor.ts'
+import { Vocabulary } from './vocabulary.ts'
+
+const LOAD_MODE = { copy: 0, mmap: 1 } as const
+
+export type Model = {
+  readonly backend: Backend
+  readonly info: GgufInfo
+  readonly architecture: Architecture
+  readonly config: ModelConfig
+  readonly vocabulary: Vocabulary
+  /** The `llama_model`. */
+  readonly handle: Pointer
+  /** False where the platform hides llama.cpp's own tensors and the trainer holds a second copy. */
+  readonly sharesWeights: boolean
+  /** A weight by its GGUF name. Throws AppError('model') when the file has none of that name. */
+  weight(name: string): Tensor
+  optionalWeight(name: string): Tensor | null
+  dispose(): void
+}
+
+/**
+ * Loads a GGUF. With `writable` its weights are copied to memory of their own, so that full-parameter training can change
+ * them in place; otherwise the file is mapped. Throws AppError('model').
+ */
+export async function loadModel(path: string, backend: Backend, options: { writable?: boolean } = {}): Promise<Model> {
+  const info = await readGguf(path)
+  const architecture = architectureOf(info)
+  const config = architecture.config(info)
+  const { llama } = backend.native
+  const params = llama.model_default_params()
+  params.n_gpu_layers = backend.isCpu ? 0 : -1
+  params.load_mode = options.writable ? LOAD_MODE.copy : LOAD_MODE.mmap
+  params.use_extra_bufts = false // repacked weights could not be read back row by row
+  const handle = llama.model_load_from_file(path, params)
+  if (handle === null) {
+    throw new AppError(
+      'model',
+      `${path}: llama.cpp could not load it`,
+      'Run with REASONSMITH_NATIVE_LOG=1 to see its own words.'
+    )
+  }
+  const owned = new Owned('model', handle, (it) => llama.model_free(it))
+  const own = backend.native.internal ? null : ownWeights(info, backend)
+  const weights = new Map<string, Tensor>()
+
+  const optionalWeight = (name: string): Tensor | null => {
+    const known = weights.get(name) ?? own?.tensors.get(name)
+    if (known) return known
+    const entry = info.tensors.get(name)
+    if (!entry || own) return null
+    const ptr = backend.native.internal!.model_get_tensor(owned.handle, name)
+    if (ptr === null) return null
+    const tensor = { ptr, type: entry.type, ne: entry.ne, nb: contiguousStrides(backend.native, entry.type, entry.ne) }
+    weights.set(name, tensor)
+    return tensor
+  }
+  return {
+    backend,
+    info,
+    architecture,
+    config,
+    vocabulary: new Vocabulary(backend.native, llama.model_get_vocab(handle)!, info),
+    get handle() {
+      return owned.handle
+    },
+    sharesWeights: own === null,
+    weight: (name) => optionalWeight(name) ?? missing(path, name),
+    optionalWeight,
+    dispose: () => {
+      own?.pool.dispose()
+      owned.dispose()
+    }
+  }
+}
+
+function missing(path: string, name: string): never {
+  throw new AppError(
+    'model',
+    `${path}: the tensor ${name} is missing`,
+    'The file is incomplete; download or export it again.'
+  )
+}
+
+/** A second copy of the weights, for platforms on which llama.cpp's own tensors cannot be reached. */
+function ownWeights(info: GgufInfo, backend: Backend): { pool: TensorPool; tensors: Map<string, Tensor> } {
+  const pool = new TensorPool(backend, info.tensors.size + 1)
+  const tensors = new Map([...info.tensors].map(([name, entry]) => [name, pool.add(entry.type, ...entry.ne)]))
+  pool.allocate()
+  const file = openSync(info.path, 'r')
+  try {
+    for (const [name, tensor] of tensors) {
+      const bytes = new Uint8Array(backend.native.ggml.nbytes(tensor.ptr))
+      readSync(file, bytes, 0, bytes.length, info.tensors.get(name)!.offset)
+      write(backend, tensor, bytes)
+    }
+  } finally {
+    closeSync(file)
+  }
+  return { pool, tensors }
+}

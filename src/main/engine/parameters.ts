@@ -1,0 +1,147 @@
+/**
+ * What is trained: the pairs of an adapter, or every weight of a small F32 model; with gradients and AdamW state.
+ * `layers` gives an architecture its weights with all of this attached.
+ */
+import type { Layer } from './arch/architecture.ts'
+import type { Adapter } from './adapter.ts'
+import type { Linear } from './blocks/linear.ts'
+import type { Norm } from './blocks/norm.ts'
+import { Graph, GraphAllocator } from './graph.ts'
+import type { Model } from './model.ts'
+import { AppError } from '../../shared/errors.ts'
+import { TensorPool, TYPE, write } from './tensor.ts'
+import type { Tensor } from './tensor.ts'
+
+/** One trained tensor. `group` chooses its learning rate: LoRA+ gives `b` a higher one. */
+export type Parameter = {
+  readonly name: string
+  readonly group: 'a' | 'b' | 'weight'
+  readonly value: Tensor
+  readonly gradient: Tensor
+  readonly m: Tensor
+  readonly v: Tensor
+}
+
+export type Trained = { readonly kind: 'adapter'; readonly adapter: Adapter } | { readonly kind: 'full' }
+
+export class Parameters {
+  readonly model: Model
+  readonly trained: Trained
+  readonly list: readonly Parameter[]
+  /** The network with its adapter, and without it: the reference policy. */
+  readonly layers: readonly Layer[]
+  readonly referenceLayers: readonly Layer[]
+  readonly outputNorm: Norm
+  readonly head: Linear
+  readonly embedding: { readonly weight: Tensor; readonly gradient: Tensor | null }
+  readonly #gradients: TensorPool
+  readonly #moments: TensorPool
+  readonly #transposes: TensorPool
+  readonly #transposed = new Map<string, { weight: Tensor; into: Tensor }>()
+
+  constructor(model: Model, trained: Trained, options: { transposeType?: number } = {}) {
+    const { backend, config, architecture } = model
+    this.model = model
+    this.trained = trained
+    const names = [...model.info.tensors.keys()]
+    const weights = trained.kind === 'full' ? names.filter((name) => model.optionalWeight(name) !== null && name !== 'rope_freqs.weight') : []
+    for (const name of weights) {
+      if (model.weight(name).type !== TYPE.F32) {
+        throw new AppError('model', `${model.info.path}: ${name} is not F32`, 'Full-parameter training needs an F32 base; use LoRA, or convert it.')
+      }
+    }
+    const values: { name: string; group: Parameter['group']; value: Tensor }[] =
+      trained.kind === 'full'
+        ? weights.map((name) => ({ name, group: 'weight', value: model.weight(name) }))
+        : trained.adapter.pairs.flatMap(({ target, a, b }) => [
+            { name: `${target}.lora_a`, group: 'a' as const, value: a },
+            { name: `${target}.lora_b`, group: 'b' as const, value: b }
+          ])
+    this.#gradients = new TensorPool(backend, values.length + 1)
+    this.#moments = new TensorPool(backend, values.length * 2 + 1)
+    this.list = values.map((value) => ({
+      ...value,
+      gradient: this.#gradients.add(TYPE.F32, ...value.value.ne),
+      m: this.#moments.add(TYPE.F32, ...value.value.ne),
+      v: this.#moments.add(TYPE.F32, ...value.value.ne)
+    }))
+    this.#gradients.allocate()
+    this.#moments.allocate()
+    const gradientOf = new Map(this.list.map((parameter) => [parameter.name, parameter.gradient]))
+    const pairs = new Map(trained.kind === 'adapter' ? trained.adapter.pairs.map((pair) => [pair.target, pair]) : [])
+
+    this.#transposes = new TensorPool(backend, config.layers * 16 + 8)
+    const linear = (name: string): Linear => {
+      const weight = model.weight(name)
+      const type = options.transposeType ?? transposeType(weight.type)
+      const transposed = this.#transposes.add(type, weight.ne[1], weight.ne[0])
+      this.#transposed.set(name, { weight, into: transposed })
+      const pair = pairs.get(name)
+      const lora = pair && trained.kind === 'adapter'
+        ? { a: pair.a, b: pair.b, gradA: gradientOf.get(`${name}.lora_a`)!, gradB: gradientOf.get(`${name}.lora_b`)!, scale: trained.adapter.scale }
+        : null
+      return { name, weight, transposed, lora, gradient: gradientOf.get(name) ?? null }
+    }
+    const norm = (name: string): Norm => ({ name, weight: model.weight(name), gradient: gradientOf.get(name) ?? null, eps: config.normEps })
+    this.layers = Array.from({ length: config.layers }, (_, i) => ({
+      norms: Object.fromEntries(Object.entries(architecture.norms).map(([role, name]) => [role, norm(`blk.${i}.${name}`)])),
+      linears: Object.fromEntries(Object.entries(architecture.linears).map(([role, name]) => [role, linear(`blk.${i}.${name}`)])),
+      ropeFactors: model.optionalWeight('rope_freqs.weight')
+    }))
+    this.referenceLayers = this.layers.map((layer) => ({
+      ...layer,
+      linears: Object.fromEntries(Object.entries(layer.linears).map(([role, it]) => [role, { ...it, lora: null }]))
+    }))
+    this.outputNorm = norm('output_norm.weight')
+    this.head = linear(config.head)
+    this.embedding = { weight: model.weight('token_embd.weight'), gradient: gradientOf.get('token_embd.weight') ?? null }
+    this.#transposes.allocate()
+    this.refreshTransposes()
+  }
+
+  /** Makes every Wᵀ again from W: once for frozen weights, after each step when the weights themselves are trained. */
+  refreshTransposes(): void {
+    const { backend } = this.model
+    const allocator = new GraphAllocator(backend)
+    const rows = new TensorPool(backend, 1)
+    const largest = Math.max(...[...this.#transposed.values()].map(({ weight }) => weight.ne[1]))
+    const all = rows.add(TYPE.I32, largest)
+    rows.allocate()
+    write(backend, all, Int32Array.from({ length: largest }, (_, i) => i))
+    for (const { weight, into } of this.#transposed.values()) {
+      const g = new Graph(backend, 16)
+      // get_rows dequantises any type to F32 on every backend, and tells nothing to F32 weights
+      const plain = weight.type === TYPE.F32 ? weight : g.getRows(weight, g.window(all, [weight.ne[1], 1, 1, 1]))
+      g.run(g.cpy(g.permute(plain, [1, 0, 2, 3]), into))
+      allocator.allocate(g)
+      g.compute()
+      g.dispose()
+    }
+    allocator.dispose()
+    rows.dispose()
+  }
+
+  zeroGradients(): void {
+    this.#gradients.clear()
+  }
+
+  zeroMoments(): void {
+    this.#moments.clear()
+  }
+
+  /** Bytes on the device, by what they are for. */
+  get bytes(): { gradients: number; moments: number; transposes: number } {
+    return { gradients: this.#gradients.bytes, moments: this.#moments.bytes, transposes: this.#transposes.bytes }
+  }
+
+  dispose(): void {
+    this.#gradients.dispose()
+    this.#moments.dispose()
+    this.#transposes.dispose()
+  }
+}
+
+/** Wᵀ keeps a float base's own type; a quantised base's is F16. */
+function transposeType(weight: number): number {
+  return weight === TYPE.F32 || weight === TYPE.BF16 ? weight : TYPE.F16
+}

@@ -1,0 +1,103 @@
+/** Text to tokens and back, with the model's own vocabulary, and its chat template. */
+import { Template } from '@huggingface/jinja'
+import { AppError } from '../../shared/errors.ts'
+import type { Native } from './ffi/libraries.ts'
+import type { Pointer } from './ffi/structs.ts'
+import type { GgufInfo } from './gguf.ts'
+
+export type ChatMessage = {
+  readonly role: 'system' | 'user' | 'assistant'
+  readonly content: string
+  readonly reasoning_content?: string
+}
+
+export class Vocabulary {
+  readonly size: number
+  readonly bos: number
+  readonly eos: number
+  /** What ends an assistant's turn: the file's end token (llama.cpp's own `eot` guess differs for some chat models). */
+  readonly endOfTurn: number
+  readonly addBos: boolean
+  readonly #native: Native
+  readonly #handle: Pointer
+  readonly #pieces = new Map<number, Uint8Array>()
+  readonly #template: Template | null
+  readonly #path: string
+
+  constructor(native: Native, handle: Pointer, info: GgufInfo) {
+    const { llama } = native
+    this.#native = native
+    this.#handle = handle
+    this.#path = info.path
+    this.size = llama.vocab_n_tokens(handle)
+    this.bos = llama.vocab_bos(handle)
+    this.eos = llama.vocab_eos(handle)
+    this.endOfTurn = this.eos
+    this.addBos = llama.vocab_get_add_bos(handle)
+    const source = info.text('tokenizer.chat_template')
+    this.#template = source === undefined ? null : new Template(source)
+  }
+
+  /** Tokens of a text; with `special`, names of special tokens in it become those tokens. No BOS is added. */
+  tokenize(text: string, options: { special?: boolean } = {}): Int32Array {
+    const bytes = Buffer.byteLength(text)
+    const out = new Int32Array(bytes + 8)
+    const count = this.#native.llama.tokenize(
+      this.#handle,
+      text,
+      bytes,
+      out,
+      out.length,
+      false,
+      options.special ?? false
+    )
+    if (count < 0) throw new Error(`tokenization needs ${-count} tokens for ${bytes} bytes`)
+    return out.slice(0, count)
+  }
+
+  /** The bytes of one token; special tokens give their name. */
+  piece(token: number): Uint8Array {
+    const known = this.#pieces.get(token)
+    if (known) return known
+    let out = new Uint8Array(64)
+    let count = this.#native.llama.token_to_piece(this.#handle, token, out, out.length, 0, true)
+    if (count < 0) {
+      out = new Uint8Array(-count)
+      count = this.#native.llama.token_to_piece(this.#handle, token, out, out.length, 0, true)
+    }
+    const piece = out.slice(0, count)
+    this.#pieces.set(token, piece)
+    return piece
+  }
+
+  /** The text of a run of tokens (bytes joined first, so that a character split over tokens survives). */
+  decode(tokens: Iterable<number>): string {
+    return Buffer.concat([...tokens].map((token) => this.piece(token))).toString('utf8')
+  }
+
+  text(token: number): string {
+    return this.#native.llama.vocab_get_text(this.#handle, token)
+  }
+
+  isEndOfGeneration(token: number): boolean {
+    return this.#native.llama.vocab_is_eog(this.#handle, token)
+  }
+
+  /** The id of a token by its exact text, when the vocabulary has it as one special token. */
+  specialToken(name: string): number | null {
+    const tokens = this.tokenize(name, { special: true })
+    return tokens.length === 1 && this.text(tokens[0]!) === name ? tokens[0]! : null
+  }
+
+  /** Renders messages through the model's own chat template. Throws AppError('model') where there is none. */
+  render(messages: readonly ChatMessage[], options: { addGenerationPrompt: boolean }): string {
+    if (!this.#template)
+      throw new AppError('model', `${this.#path}: the file has no chat template`, 'Choose an instruction-tuned base.')
+    return this.#template.render({
+      messages: messages.map((message) => ({ ...message })),
+      add_generation_prompt: options.addGenerationPrompt,
+      bos_token: this.bos >= 0 ? this.text(this.bos) : '',
+      eos_token: this.eos >= 0 ? this.text(this.eos) : ''
+    })
+  }
+}

@@ -1,0 +1,16 @@
+/**
+ * The worker: a child process that runs one job and may die of it. The only entry that loads native code; each job's
+ * module is imported when it is asked for.
+ */
+import { serveJob } from './jobs/serve-job.ts'
+
+serveJob({
+  sft: async () => (await import('./training/sft.ts')).runSft,
+  grpo: async () => (await import('./training/grpo.ts')).runGrpo,
+  evaluate: async () => (await import('./evaluation/evaluate.ts')).runEvaluation,
+  sample: async () => (await import('./evaluation/sample.ts')).runSample,
+  report: async () => (await import('./evaluation/report.ts')).runReport,
+  demo: async () => (await import('./training/demo.ts')).runDemo,
+  export: async () => (await import('./training/export.ts')).runExport,
+  doctor: async () => (await import('./engine/doctor.ts')).runDoctor
+})

@@ -1,0 +1,195 @@
+/**
+ * Recipes: what a YAML file may say. Names are those of TRL and PEFT where they have one; each default says whether it is
+ * the report's (arXiv 2504.21318), a framework's, or ours. Unknown keys are refused.
+ */
+import { z } from 'zod'
+
+const count = z.number().int().positive()
+const share = z.number().min(0).max(1)
+const path = z.string().min(1)
+
+export const TARGET_MODULES = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const
+export type TargetModule = (typeof TARGET_MODULES)[number]
+
+/** PEFT's LoraConfig, as far as it applies. */
+export const LoraSettings = z.strictObject({
+  r: count.max(1024).default(16),
+  lora_alpha: z.number().positive().default(32).describe('scale is lora_alpha / r, or / sqrt(r) with use_rslora'),
+  use_rslora: z.boolean().default(false),
+  loraplus_lr_ratio: z.number().positive().default(1).describe('LoRA+: learning rate of B over that of A'),
+  target_modules: z
+    .array(z.enum(TARGET_MODULES))
+    .min(1)
+    .default([...TARGET_MODULES])
+})
+export type LoraSettings = z.infer<typeof LoraSettings>
+
+/** AdamW and its schedule. */
+export const OptimizerSettings = z.strictObject({
+  learning_rate: z.number().positive().describe('LoRA needs about ten times a full-parameter rate'),
+  lr_scheduler_type: z.enum(['constant', 'linear', 'cosine']).default('constant'),
+  warmup_steps: z
+    .number()
+    .int()
+    .nonnegative()
+    .optional()
+    .describe('default: the report’s share of the run, see the recipe'),
+  adam_beta1: z.number().min(0).lt(1).default(0.9),
+  adam_beta2: z.number().min(0).lt(1).default(0.999),
+  adam_epsilon: z.number().positive().default(1e-8),
+  weight_decay: z.number().nonnegative().default(1e-4).describe('report: 1e-4'),
+  max_grad_norm: z.number().positive().default(1).describe('verl: 1.0')
+})
+export type OptimizerSettings = z.infer<typeof OptimizerSettings>
+
+export const SamplingSettings = z.strictObject({
+  temperature: z.number().positive().max(5).default(1),
+  top_k: z.number().int().nonnegative().default(0).describe('0: off'),
+  top_p: share.default(1),
+  min_p: share.default(0)
+})
+export type SamplingSettings = z.infer<typeof SamplingSettings>
+
+/** Where the tasks of GRPO, curation and evaluation come from: a file, or a generated family. */
+export const TaskSource = z.union([
+  z.strictObject({
+    file: path,
+    format: z.enum(['auto', 'gsm8k', 'prompt_solution', 'svamp', 'multiarith']).default('auto'),
+    skip: z.number().int().nonnegative().default(0),
+    limit: count.optional()
+  }),
+  z.strictObject({
+    family: z.enum(['arithmetic', 'countdown', 'linear', 'chain']),
+    difficulty: z.union([count, z.array(count).min(1)]).default(1),
+    count: count.default(256),
+    seed: z.number().int().default(0)
+  })
+])
+export type TaskSource = z.infer<typeof TaskSource>
+
+const runSettings = {
+  base: path.describe('the GGUF that is trained on'),
+  adapter: path.optional().describe('a GGUF adapter to start from'),
+  output_dir: path,
+  seed: z.number().int().default(0),
+  threads: count.optional().describe('default: the machine’s physical cores'),
+  memory_limit_mib: count.optional().describe('default: 80 % of what is free'),
+  system_message: z.string().optional().describe('default: the recipe’s reasoning system message'),
+  save_steps: count.optional(),
+  save_minutes: z.number().positive().default(10),
+  logging_steps: count.default(1)
+}
+
+export const SftRecipe = z.strictObject({
+  kind: z.literal('sft'),
+  ...runSettings,
+  train: path.describe('messages JSONL'),
+  held_out: path.optional().describe('default: a share of train, see held_out_share'),
+  held_out_share: share.default(0.05),
+  max_bad_share: share.default(0.02).describe('refuse to start when more of the samples are malformed'),
+  max_length: count.default(2048).describe('tokens; longer samples are dropped whole and listed'),
+  packing: z.boolean().default(true),
+  num_train_epochs: z.number().positive().default(2).describe('report: about two passes'),
+  max_steps: count.optional(),
+  train_batch_size: count.default(32).describe('samples per optimizer step; report: 32'),
+  eval_steps: count.optional(),
+  eval_samples: count.default(16).describe('answers sampled at each evaluation, for mean response length'),
+  max_completion_length: count.default(512),
+  lora: LoraSettings.prefault({}),
+  optimizer: OptimizerSettings.prefault({ learning_rate: 2e-4 }).describe(
+    'ours for LoRA; the report’s full-parameter rate is 1e-5'
+  )
+})
+export type SftRecipe = z.infer<typeof SftRecipe>
+
+/** The report's length-aware reward. Every length is scaled from `max_completion_length` unless given. */
+export const RewardSettings = z.strictObject({
+  l_max: count.optional().describe('report: 31744 of 31744'),
+  l_pos_control: count.optional().describe('report: 25600 of 31744'),
+  l_neg_control: count.optional().describe('report: 3702 of 31744'),
+  ngram: count.optional().describe('report: 5'),
+  ngram_threshold: count.optional().describe('report: 5, strictly more'),
+  weight_accuracy: z.number().default(8 / 13),
+  weight_repetition: z.number().default(1 / 13),
+  override_order: z.enum(['eos_first', 'think_first']).default('eos_first').describe('not found in the report; ours'),
+  repetition_denominator: z.enum(['positions', 'types']).default('positions').describe('sources conflict; ours')
+})
+export type RewardSettings = z.infer<typeof RewardSettings>
+
+export const GrpoRecipe = z.strictObject({
+  kind: z.literal('grpo'),
+  ...runSettings,
+  tasks: z.array(TaskSource).min(1),
+  held_out: z.array(TaskSource).default([]),
+  max_steps: count.default(90).describe('report: 90'),
+  prompts_per_step: count.default(8).describe('report: 64'),
+  num_generations: count.min(2).default(8).describe('G; report: 8'),
+  max_prompt_length: count.default(512),
+  max_completion_length: count.default(512).describe('report: 31744'),
+  rollout_width: count.max(256).optional().describe('sequences decoded at once'),
+  sampling: SamplingSettings.prefault({}),
+  reward: RewardSettings.prefault({}),
+  loss_type: z
+    .enum(['grpo', 'dapo', 'dr_grpo', 'bnpo'])
+    .default('grpo')
+    .describe('as printed in the report; verl ran dapo'),
+  importance_sampling_level: z.enum(['token', 'sequence']).default('token').describe('sequence: GSPO'),
+  scale_rewards: z.enum(['group', 'none']).default('group'),
+  std: z.enum(['population', 'sample']).default('sample').describe('verl and TRL: sample'),
+  std_epsilon: z.number().nonnegative().default(1e-6).describe('verl: 1e-6'),
+  epsilon: z.number().positive().default(0.2).describe('verl default; not in the report'),
+  epsilon_high: z.number().positive().optional().describe('clip-higher (DAPO 0.28); default: epsilon'),
+  delta: z.number().gt(1).optional().describe('dual clip for negative advantages (verl 3.0); off by default'),
+  num_iterations: count.default(1).describe('inner epochs over one set of rollouts'),
+  minibatches: count.default(1).describe('optimizer steps per inner epoch'),
+  beta: z.number().nonnegative().default(0.001).describe('report: 0.001'),
+  kl_target: z
+    .enum(['old', 'base'])
+    .default('old')
+    .describe('report prints the policy that sampled; base: adapter scale 0'),
+  kl_estimator: z.enum(['k1', 'k2', 'k3']).default('k3').describe('not in the report; verl: k3'),
+  entropy_coef: z.number().nonnegative().default(0.001).describe('report: 0.001'),
+  sampling_correction: z
+    .enum(['none', 'truncate'])
+    .default('none')
+    .describe('weights by train/decode probability ratio, capped'),
+  sampling_correction_cap: z.number().positive().default(2).describe('TRL: 2.0'),
+  max_logprob_difference: z.number().positive().default(0.05).describe('a larger mean |Δlogprob| warns'),
+  dynamic_sampling: z.boolean().default(true).describe('replace groups whose rewards are all equal (DAPO)'),
+  max_refills: z.number().int().nonnegative().default(3).describe('extra rounds of sampling per step'),
+  eval_steps: count.optional(),
+  eval_runs: count.default(1),
+  stop_entropy: z
+    .number()
+    .nonnegative()
+    .default(0.005)
+    .describe('mean entropy under this for five steps stops the run'),
+  stop_clipped: share.default(0.9).describe('share of rollouts cut at the limit, for five steps'),
+  stop_kl: z.number().positive().default(5).describe('mean KL over this for five steps'),
+  lora: LoraSettings.prefault({}),
+  optimizer: OptimizerSettings.prefault({ learning_rate: 2e-5 }).describe(
+    'ours for LoRA; the report’s full-parameter rate is 5e-8'
+  )
+})
+export type GrpoRecipe = z.infer<typeof GrpoRecipe>
+
+export const EvaluateRecipe = z.strictObject({
+  kind: z.literal('evaluate'),
+  base: path,
+  output_dir: path,
+  policies: z.array(z.strictObject({ name: z.string().min(1), adapter: path.optional() })).min(1),
+  tasksets: z.array(z.strictObject({ name: z.string().min(1), tasks: z.array(TaskSource).min(1) })).min(1),
+  runs: count.default(5).describe('report: 5'),
+  seed: z.number().int().default(0),
+  threads: count.optional(),
+  memory_limit_mib: count.optional(),
+  system_message: z.string().optional(),
+  max_prompt_length: count.default(512),
+  max_completion_length: count.default(512),
+  rollout_width: count.max(256).optional(),
+  sampling: SamplingSettings.prefault({ temperature: 0.8, top_k: 50, top_p: 0.95 }).describe('report: 0.8, 50, 0.95')
+})
+export type EvaluateRecipe = z.infer<typeof EvaluateRecipe>
+
+export const Recipe = z.discriminatedUnion('kind', [SftRecipe, GrpoRecipe, EvaluateRecipe])
+export type Recipe = z.infer<typeof Recipe>

@@ -1,0 +1,72 @@
+/**
+ * What the host and a worker say to each other over the child's IPC channel: one job in, batches of events out, one
+ * result or one error at the end. JSON is the law of the wire: no typed arrays, no NaN, no undefined that matters.
+ */
+import { z } from 'zod'
+import { EXIT_CODES } from './errors.ts'
+import type { ErrorCode } from './errors.ts'
+import type { RunEvent } from './event.ts'
+import { EvaluateRecipe, GrpoRecipe, SamplingSettings, SftRecipe } from './recipe.ts'
+
+const path = z.string().min(1)
+const seed = z.number().int().default(0)
+const threads = z.number().int().positive().optional()
+/** `resume` continues from the last checkpoint in `runDir`, where there is one. */
+const resume = z.boolean().default(false)
+
+/** The input of every kind of job, already checked by the host and checked again by the worker. */
+export const JOB_INPUTS = {
+  sft: z.strictObject({ recipe: SftRecipe, resume }),
+  grpo: z.strictObject({ recipe: GrpoRecipe, resume }),
+  evaluate: z.strictObject({ recipe: EvaluateRecipe, resume }),
+  /** One streamed answer: `text` events as it is sampled. */
+  sample: z.strictObject({
+    model: path,
+    adapter: path.optional(),
+    prompt: z.string().min(1),
+    system_message: z.string().optional(),
+    max_completion_length: z.number().int().positive().default(1024),
+    sampling: SamplingSettings.prefault({ temperature: 0.8, top_k: 50, top_p: 0.95 }),
+    seed,
+    threads
+  }),
+  doctor: z.strictObject({ threads }),
+  /** The whole recipe on the bundled base; the same folder again continues where it stopped. */
+  demo: z.strictObject({ short: z.boolean().default(false), seed, threads }),
+  /** Writes `report.md` and `report.html` into the run's folder. */
+  report: z.strictObject({}),
+  /** The trained adapter as GGUF and in PEFT's format into `to`. */
+  export: z.strictObject({ to: path })
+} as const
+
+export type JobKind = keyof typeof JOB_INPUTS
+export type JobInput<K extends JobKind> = z.infer<(typeof JOB_INPUTS)[K]>
+/** A job as it crosses the wire. `runDir` is where its run lives; '' for jobs without one. */
+export type Job = { readonly kind: JobKind; readonly input: unknown; readonly runDir: string }
+
+/** What a job function gets beside its input. */
+export type JobContext = {
+  readonly emit: (event: RunEvent) => void
+  readonly signal: AbortSignal
+  readonly runDir: string
+}
+/**
+ * A kind of job as a function. Its result is plain JSON; a `lines` field (array of text) is what the command line
+ * prints, the whole of it is what `--json` prints. A run the signal stopped rejects with code `cancelled`.
+ */
+export type JobFunction<K extends JobKind> = (input: JobInput<K>, context: JobContext) => Promise<unknown>
+
+/** An error as it crosses the wire; `stack` only for bugs (`internal`). */
+export const ErrorShape = z.object({
+  code: z.enum(Object.keys(EXIT_CODES) as [ErrorCode, ...ErrorCode[]]),
+  message: z.string(),
+  hint: z.string().optional(),
+  stack: z.string().optional()
+})
+export type ErrorShape = z.infer<typeof ErrorShape>
+
+export type ToWorker = { readonly k: 'job'; readonly job: Job } | { readonly k: 'cancel' }
+export type FromWorker =
+  | { readonly k: 'events'; readonly events: readonly RunEvent[] }
+  | { readonly k: 'result'; readonly result: unknown }
+  | { readonly k: 'error'; readonly error: ErrorShape }

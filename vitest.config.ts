@@ -1,0 +1,61 @@
+import { defineConfig } from 'vitest/config'
+
+/**
+ * Tests are sorted by what they need. `npm test` runs `unit` (nothing but Node) and `engine` (the native library on the
+ * CPU, models the tests build themselves); `model` needs ../shared/models, `gpu` a GPU, and each skips with a sentence.
+ */
+const native = { pool: 'forks', maxWorkers: 1, fileParallelism: false } as const
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['test/unit/**/*.test.ts', 'test/structure/**/*.test.ts'],
+          pool: 'forks',
+          maxWorkers: 2,
+          testTimeout: 15_000,
+          sequence: { groupOrder: 0 }
+        }
+      },
+      {
+        test: {
+          name: 'engine',
+          include: ['test/engine/**/*.test.ts'],
+          exclude: ['test/engine/**/*.slow.test.ts'],
+          ...native,
+          testTimeout: 60_000,
+          sequence: { groupOrder: 1 }
+        }
+      },
+      {
+        test: {
+          name: 'slow',
+          include: ['test/engine/**/*.slow.test.ts'],
+          ...native,
+          testTimeout: 900_000,
+          sequence: { groupOrder: 2 }
+        }
+      },
+      {
+        test: {
+          name: 'model',
+          include: ['test/model/**/*.test.ts'],
+          ...native,
+          testTimeout: 600_000,
+          sequence: { groupOrder: 3 }
+        }
+      },
+      {
+        test: {
+          name: 'gpu',
+          include: ['test/gpu/**/*.test.ts'],
+          ...native,
+          testTimeout: 600_000,
+          sequence: { groupOrder: 4 }
+        }
+      }
+    ]
+  }
+})
