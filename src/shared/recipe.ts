@@ -42,6 +42,12 @@ export const OptimizerSettings = z.strictObject({
 })
 export type OptimizerSettings = z.infer<typeof OptimizerSettings>
 
+/** The same with a rate of its own where a recipe names none. */
+const optimizerWithRate = (rate: number) => {
+  const learning_rate = OptimizerSettings.shape.learning_rate.default(rate)
+  return OptimizerSettings.extend({ learning_rate }).prefault({})
+}
+
 export const SamplingSettings = z.strictObject({
   temperature: z.number().positive().max(5).default(1),
   top_k: z.number().int().nonnegative().default(0).describe('0: off'),
@@ -49,6 +55,13 @@ export const SamplingSettings = z.strictObject({
   min_p: share.default(0)
 })
 export type SamplingSettings = z.infer<typeof SamplingSettings>
+
+/** How answers are sampled when they are measured or shown: the report's advice. */
+export const AnsweringSettings = SamplingSettings.extend({
+  temperature: SamplingSettings.shape.temperature.unwrap().default(0.8).describe('report: 0.8'),
+  top_k: SamplingSettings.shape.top_k.unwrap().default(50).describe('report: 50; 0: off'),
+  top_p: share.default(0.95).describe('report: 0.95')
+})
 
 /** Where the tasks of GRPO, curation and evaluation come from: a file, or a generated family. */
 export const TaskSource = z.union([
@@ -96,7 +109,7 @@ export const SftRecipe = z.strictObject({
   eval_samples: count.default(16).describe('answers sampled at each evaluation, for mean response length'),
   max_completion_length: count.default(512),
   lora: LoraSettings.prefault({}),
-  optimizer: OptimizerSettings.prefault({ learning_rate: 2e-4 }).describe(
+  optimizer: optimizerWithRate(2e-4).describe(
     'ours for LoRA; the report’s full-parameter rate is 1e-5'
   )
 })
@@ -167,7 +180,7 @@ export const GrpoRecipe = z.strictObject({
   stop_clipped: share.default(0.9).describe('share of rollouts cut at the limit, for five steps'),
   stop_kl: z.number().positive().default(5).describe('mean KL over this for five steps'),
   lora: LoraSettings.prefault({}),
-  optimizer: OptimizerSettings.prefault({ learning_rate: 2e-5 }).describe(
+  optimizer: optimizerWithRate(2e-5).describe(
     'ours for LoRA; the report’s full-parameter rate is 5e-8'
   )
 })
@@ -187,7 +200,7 @@ export const EvaluateRecipe = z.strictObject({
   max_prompt_length: count.default(512),
   max_completion_length: count.default(512),
   rollout_width: count.max(256).optional(),
-  sampling: SamplingSettings.prefault({ temperature: 0.8, top_k: 50, top_p: 0.95 }).describe('report: 0.8, 50, 0.95')
+  sampling: AnsweringSettings.prefault({})
 })
 export type EvaluateRecipe = z.infer<typeof EvaluateRecipe>
 

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { EXIT_CODES } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 import type { RunEvent } from './event.ts'
-import { EvaluateRecipe, GrpoRecipe, SamplingSettings, SftRecipe } from './recipe.ts'
+import { AnsweringSettings, EvaluateRecipe, GrpoRecipe, SftRecipe } from './recipe.ts'
 
 const path = z.string().min(1)
 const seed = z.number().int().default(0)
@@ -26,7 +26,7 @@ export const JOB_INPUTS = {
     prompt: z.string().min(1),
     system_message: z.string().optional(),
     max_completion_length: z.number().int().positive().default(1024),
-    sampling: SamplingSettings.prefault({ temperature: 0.8, top_k: 50, top_p: 0.95 }),
+    sampling: AnsweringSettings.prefault({}),
     seed,
     threads
   }),

@@ -67,7 +67,7 @@ const unused = (): Promise<never> => Promise.reject(new Error('the scripted work
 
 serveJob({
   sft: unused,
-  grpo: unused,
+  grpo: () => Promise.resolve((_input, context) => Promise.resolve(SCRIPTS['abort']!(context))),
   evaluate: unused,
   doctor: unused,
   demo: unused,

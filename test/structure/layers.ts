@@ -9,8 +9,19 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
   'main/reasoning': ['shared', '@cortex-js/compute-engine'],
   'main/data/prepare': ['shared', 'main/reasoning', 'node:', 'yaml', 'zod'],
   'main/engine': ['shared', 'node:', 'koffi', 'node-llama-cpp', '@huggingface/jinja'],
-  'main/evaluation': ['shared', 'main/reasoning', 'main/data/prepare', 'main/engine', 'node:', 'zod'],
-  'main/training': ['shared', 'main/reasoning', 'main/data/prepare', 'main/engine', 'main/evaluation', 'node:', 'zod'],
+  'main/policy': ['shared', 'main/reasoning', 'main/data/prepare', 'main/engine', 'node:'],
+  'main/evaluation': ['shared', 'main/reasoning', 'main/data/prepare', 'main/engine', 'main/policy', 'node:', 'zod', 'yaml'],
+  'main/training': [
+    'shared',
+    'main/reasoning',
+    'main/data/prepare',
+    'main/engine',
+    'main/policy',
+    'main/evaluation',
+    'node:',
+    'zod',
+    'yaml'
+  ],
   'main/jobs': ['shared', 'node:'],
   'main/commands': [
     'shared',

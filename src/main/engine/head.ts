@@ -48,7 +48,7 @@ export class Head {
   /** Points the graphs at a pass's last boundary [d, T] and at the gradient it wants [d, T + 1]. */
   attach(hidden: Tensor, into: Tensor): void {
     if (this.#graphs?.hidden.ptr === hidden.ptr && this.#graphs.into.ptr === into.ptr) return
-    this.#dropGraphs()
+    this.detach()
     this.#graphs = {
       hidden,
       into,
@@ -143,7 +143,8 @@ export class Head {
     return this.#pool.bytes + this.#allocator.bytes
   }
 
-  #dropGraphs(): void {
+  /** Forgets the pass. Call before its tensors are freed: others may take their addresses. */
+  detach(): void {
     if (!this.#graphs) return
     this.#graphs.forward.dispose()
     this.#graphs.backward.dispose()
@@ -152,7 +153,7 @@ export class Head {
   }
 
   dispose(): void {
-    this.#dropGraphs()
+    this.detach()
     this.#allocator.dispose()
     this.#pool.dispose()
   }

@@ -100,8 +100,7 @@ export class Trainer {
   #forward(batch: PackedBatch, reference: boolean): void {
     const { model } = this.parameters
     if (this.#activations?.tokens !== batch.tokens.length) {
-      this.#dropGraphs()
-      this.#activations?.dispose()
+      this.release()
       this.#activations = new Activations(model.backend, model.architecture, model.config, batch.tokens.length, this.settings.keep)
     }
     const activations = this.#activations!
@@ -184,6 +183,7 @@ export class Trainer {
   /** Gives the memory of activations and graphs back; the next pass takes it again. */
   release(): void {
     this.#dropGraphs()
+    this.#head.detach()
     this.#activations?.dispose()
     this.#activations = null
   }

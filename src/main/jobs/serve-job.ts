@@ -21,6 +21,7 @@ export function serveJob(table: JobTable): void {
   const stop = new AbortController()
   // Ctrl-C is the host's to judge; it sends 'cancel'.
   process.on('SIGINT', () => undefined)
+  process.on('SIGTERM', () => stop.abort())
   process.on('disconnect', () => {
     stop.abort()
     setTimeout(() => process.exit(1), ORPHAN_MS).unref()

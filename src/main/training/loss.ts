@@ -12,7 +12,8 @@ export type Floats = Float32Array | Float64Array
 
 /**
  * Per-token numbers of one optimizer batch or of a part of it; every array has length n. Tokens of one sequence stand
- * together, and a part holds whole sequences.
+ * together. A part holds whole sequences, or names their lengths in `sequenceTokens` (and then only its coefficients are
+ * of use, and only of losses that need no more than the token itself).
  */
 export type TokenArrays = {
   /** log π_θ(token), natural logarithm, temperature 1. */
@@ -21,6 +22,8 @@ export type TokenArrays = {
   readonly entropy: Floats
   /** Index of the sequence each token belongs to: contiguous runs, any numbers. */
   readonly sequence: Int32Array
+  /** Trained tokens of the whole sequence that each token belongs to, where this part may cut it. */
+  readonly sequenceTokens?: Int32Array
   /** 1: trained; 0: counts nowhere and gets zero coefficients. Left out: all are trained. */
   readonly mask?: Uint8Array
   /** log-probability under the policy that sampled. Left out: the present policy (ratio 1, gradient of the ratio kept). */

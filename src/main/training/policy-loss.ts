@@ -146,7 +146,7 @@ export function policyLoss(tokens: TokenArrays, settings: PolicyLossSettings, no
   const extremes = { lowMin: Infinity, highMax: -Infinity, weightMin: Infinity, weightMax: -Infinity, weight: 0 }
 
   for (const run of runs(tokens)) {
-    const weight = WEIGHTS[settings.lossType](normaliser, run.length)
+    const weight = WEIGHTS[settings.lossType](normaliser, tokens.sequenceTokens?.[run[0]!] ?? run.length)
     const bySequence = settings.ratio === 'sequence'
     const meanLogRatio = run.reduce((sum, t) => sum + tokens.logprobs[t]! - old[t]!, 0) / run.length
     let low = 0

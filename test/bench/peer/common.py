@@ -54,9 +54,15 @@ def prepare(options: argparse.Namespace) -> transformers.PreTrainedModel:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     path: Path = options.model
-    return transformers.AutoModelForCausalLM.from_pretrained(
+    model = transformers.AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=DTYPES[options.dtype], attn_implementation="sdpa"
     )
+    # Every weight is an ordinary tensor by now, yet Transformers still calls the model quantised, and its
+    # Trainer refuses to train those.
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    return model
 
 
 def lora_config(rank: int) -> peft.LoraConfig:

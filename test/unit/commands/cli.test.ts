@@ -157,6 +157,18 @@ describe('recipes', () => {
   })
 })
 
+test('a run that crashes says how to continue, and can be', async () => {
+  const recipe = file(
+    'grpo.yaml',
+    'kind: grpo\nbase: base.gguf\noutput_dir: a run\nmax_prompt_length: 9\nmax_completion_length: 9\ntasks: [{family: chain}]\n'
+  )
+  const { code, err } = await inProcess(WORKER, ['grpo', recipe])
+  expect(code).toBe(70)
+  expect(err).toContain(`in phase "train"`)
+  expect(err).toContain(`continue with: reasonsmith resume '${join(folder, 'a run')}'`)
+  expect((await inProcess(WORKER, ['resume', join(folder, 'a run')])).err).toContain('SIGABRT')
+})
+
 test('init writes three recipes and never over others', async () => {
   const { code, out } = await cli('init', join(folder, 'fresh'))
   expect({ code, out }).toEqual({

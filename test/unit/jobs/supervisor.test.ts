@@ -1,3 +1,5 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { RunEvent } from '../../../src/shared/event.ts'
@@ -84,4 +86,12 @@ test('a job that does not listen is killed on request', async () => {
 test('a job stuck in a native call is killed on request', async () => {
   const { job } = start('stuck', (running) => void setTimeout(running.kill, 100))
   expect(await job.ended).toEqual({ kind: 'cancelled' })
+})
+
+test('a worker whose host is gone ends by itself', async () => {
+  const child = fork(workerPath, [], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+  child.send({ k: 'job', job: { kind: 'sample', input: { model: 'm', prompt: 'cancel' }, runDir: '' } })
+  await once(child, 'message')
+  child.disconnect()
+  expect(await once(child, 'exit')).toEqual([1, null])
 })

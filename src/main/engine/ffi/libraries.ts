@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import koffi from 'koffi'
+import type { LibraryHandle, TypeObject } from 'koffi'
 import { AppError } from '../../../shared/errors.ts'
 import { GGML, GGML_BASE, LLAMA, LLAMA_INTERNAL } from './symbols.ts'
 import { STRUCTS } from './structs.ts'
@@ -58,7 +59,7 @@ function libraryFile(folder: string, name: string): string {
   return join(folder, file)
 }
 
-function bind<T extends Readonly<Record<string, string>>>(library: koffi.LibraryHandle, table: T): Bound<T> {
+function bind<T extends Readonly<Record<string, string>>>(library: LibraryHandle, table: T): Bound<T> {
   return Object.fromEntries(Object.entries(table).map(([key, prototype]) => [key, library.func(prototype)])) as Bound<T>
 }
 
@@ -75,7 +76,7 @@ export function loadNative(gpu: Gpu | null = null): Native {
     return loaded
   }
   for (const [name, fields] of Object.entries(STRUCTS)) koffi.struct(name, { ...fields })
-  const open = (name: string): koffi.LibraryHandle => koffi.load(libraryFile(folder, name), { global: true })
+  const open = (name: string): LibraryHandle => koffi.load(libraryFile(folder, name), { global: true })
   const base = open('ggml-base')
   const registryLibrary = open('ggml')
   const llamaLibrary = open('llama')
@@ -105,13 +106,13 @@ export function loadNative(gpu: Gpu | null = null): Native {
     call: (address, prototype, ...args) => {
       const proto = prototypes.get(prototype) ?? koffi.proto(prototype)
       prototypes.set(prototype, proto)
-      return koffi.call(address, proto as koffi.TypeObject, ...args)
+      return koffi.call(address, proto as TypeObject, ...args)
     }
   }
   return loaded
 }
 
-function bindInternal(library: koffi.LibraryHandle): Bound<typeof LLAMA_INTERNAL> | null {
+function bindInternal(library: LibraryHandle): Bound<typeof LLAMA_INTERNAL> | null {
   if (process.env['REASONSMITH_OWN_WEIGHTS'] !== undefined) return null
   try {
     return bind(library, LLAMA_INTERNAL)

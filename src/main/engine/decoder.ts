@@ -1,0 +1,122 @@
+/** A llama.cpp context of fixed width: one KV stream per slot, batches of (token, position, slot). */
+import koffi from 'koffi'
+import { AppError } from '../../shared/errors.ts'
+import type { Adapter } from './adapter.ts'
+import { Owned } from './ffi/owned.ts'
+import type { Pointer } from './ffi/structs.ts'
+import type { Model } from './model.ts'
+import { TYPE } from './tensor.ts'
+
+export type DecoderSettings = {
+  /** Sequences decoded at once, at most 256. */
+  readonly width: number
+  /** Prompt and response of one sequence, in tokens. */
+  readonly contextTokens: number
+  readonly keyValueType?: number
+}
+
+export type DecodeToken = { readonly token: number; readonly position: number; readonly slot: number; readonly wantsLogits: boolean }
+
+const KEY_VALUE_TYPE = TYPE.F16
+
+export class Decoder {
+  readonly model: Model
+  readonly width: number
+  readonly contextTokens: number
+  /** Tokens of one batch at most. */
+  readonly batchTokens: number
+  readonly #context: Owned<Pointer>
+  readonly #memory: Pointer
+  readonly #tokens: Int32Array
+  readonly #positions: Int32Array
+  readonly #slots: Int32Array
+  readonly #ones: Int32Array
+  readonly #slotPointers: BigUint64Array
+  readonly #wanted: Int8Array
+
+  constructor(model: Model, settings: DecoderSettings) {
+    const { llama } = model.backend.native
+    const { width, contextTokens } = settings
+    this.model = model
+    this.width = width
+    this.contextTokens = contextTokens
+    this.batchTokens = Math.max(2048, width)
+    const params = llama.context_default_params()
+    params.n_ctx = width * contextTokens
+    params.n_batch = this.batchTokens
+    params.n_ubatch = 512
+    params.n_seq_max = width
+    params.n_threads = model.backend.threads
+    params.n_threads_batch = model.backend.threads
+    params.type_k = settings.keyValueType ?? KEY_VALUE_TYPE
+    params.type_v = settings.keyValueType ?? KEY_VALUE_TYPE
+    params.kv_unified = false
+    const context = llama.init_from_model(model.handle, params)
+    if (context === null) {
+      throw new AppError('memory', `no context for ${width} sequences of ${contextTokens} tokens could be made`, 'Lower rollout_width or max_completion_length.')
+    }
+    this.#context = new Owned('context', context, (it) => llama.free(it))
+    this.#memory = llama.get_memory(context)!
+    const n = this.batchTokens
+    this.#tokens = new Int32Array(n)
+    this.#positions = new Int32Array(n)
+    this.#slots = new Int32Array(n)
+    this.#ones = new Int32Array(n).fill(1)
+    this.#wanted = new Int8Array(n)
+    const first = koffi.address(this.#slots)
+    this.#slotPointers = BigUint64Array.from({ length: n }, (_, i) => first + BigInt(4 * i))
+  }
+
+  /** Samples with this adapter, or with the base alone. */
+  use(adapter: Adapter | null): void {
+    const { llama } = this.model.backend.native
+    const status = llama.set_adapters_lora(this.#context.handle, adapter ? [adapter.handle] : [], adapter ? 1 : 0, adapter ? [1] : [])
+    if (status !== 0) throw new Error(`llama.cpp refused the adapter (status ${status})`)
+  }
+
+  clear(): void {
+    this.model.backend.native.llama.memory_clear(this.#memory, true)
+  }
+
+  /** Copies the cache of one slot over another's. */
+  copy(from: number, to: number): void {
+    const { llama } = this.model.backend.native
+    llama.memory_seq_rm(this.#memory, to, -1, -1)
+    llama.memory_seq_cp(this.#memory, from, to, -1, -1)
+  }
+
+  /** Forgets everything in a slot from this position on. */
+  truncate(slot: number, position: number): void {
+    this.model.backend.native.llama.memory_seq_rm(this.#memory, slot, position, -1)
+  }
+
+  /**
+   * Runs one batch. Returns the address of the logits, F32 [vocabulary] per token that wanted them, in batch order; valid
+   * until the next call.
+   */
+  decode(batch: readonly DecodeToken[]): Pointer {
+    const { llama } = this.model.backend.native
+    batch.forEach(({ token, position, slot, wantsLogits }, i) => {
+      this.#tokens[i] = token
+      this.#positions[i] = position
+      this.#slots[i] = slot
+      this.#wanted[i] = wantsLogits ? 1 : 0
+    })
+    const status = llama.decode(this.#context.handle, {
+      n_tokens: batch.length,
+      token: koffi.address(this.#tokens),
+      embd: null,
+      pos: koffi.address(this.#positions),
+      n_seq_id: koffi.address(this.#ones),
+      seq_id: koffi.address(this.#slotPointers),
+      logits: koffi.address(this.#wanted)
+    })
+    if (status !== 0) throw new AppError('device', `llama_decode failed with status ${status} on ${batch.length} tokens`)
+    llama.synchronize(this.#context.handle)
+    return llama.get_logits(this.#context.handle)!
+  }
+
+  dispose(): void {
+    this.#context.dispose()
+  }
+}

@@ -1,0 +1,305 @@
+/**
+ * Rollouts: batched decoding at a fixed width. A group's prompt is evaluated once and its cache copied to the group's other
+ * slots; a finished sequence's slot is taken by the next waiting one at once, so that the width stays full. Prompts are
+ * evaluated in batches of their own, never inside a decode step.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { AppError } from '../../shared/errors.ts'
+import { seeded } from '../../shared/random.ts'
+import type { Random } from '../../shared/random.ts'
+import type { SamplingSettings } from '../../shared/recipe.ts'
+import type { Rollout, StopReason } from '../../shared/task.ts'
+import type { Adapter } from './adapter.ts'
+import { Decoder } from './decoder.ts'
+import type { DecoderSettings } from './decoder.ts'
+import type { Pointer } from './ffi/structs.ts'
+import { Graph, GraphAllocator } from './graph.ts'
+import type { Model } from './model.ts'
+import { draw } from './sampling.ts'
+import { readF32, TensorPool, TYPE } from './tensor.ts'
+import type { Tensor } from './tensor.ts'
+
+export type SampleRequest = {
+  readonly prompt: Int32Array
+  /** One sequence per seed: the same seed gives the same tokens at the same width. */
+  readonly seeds: readonly string[]
+}
+
+export type GenerateOptions = {
+  readonly sampling: SamplingSettings
+  readonly maxTokens: number
+  readonly adapter: Adapter | null
+  /** Always take the likeliest token. */
+  readonly greedy?: boolean
+  readonly signal?: AbortSignal
+  readonly onToken?: (request: number, member: number, token: number) => void
+  readonly onProgress?: (doneSequences: number, ofSequences: number, tokens: number) => void
+}
+
+export type Generation = {
+  /** Rollouts by request, then by seed. */
+  readonly groups: readonly (readonly Rollout[])[]
+  readonly tokens: number
+  readonly seconds: { readonly prefill: number; readonly decode: number; readonly sample: number }
+}
+
+type Sequence = {
+  readonly request: number
+  readonly member: number
+  readonly random: Random
+  readonly tokens: number[]
+  readonly samplingLogprobs: number[]
+  readonly logprobs: number[]
+  stop: StopReason | null
+}
+
+export class Sampler {
+  readonly model: Model
+  readonly #decoder: Decoder
+  readonly #rows: ProbabilityRows
+
+  constructor(model: Model, settings: DecoderSettings) {
+    this.model = model
+    this.#decoder = new Decoder(model, settings)
+    this.#rows = new ProbabilityRows(model, settings.width)
+  }
+
+  get width(): number {
+    return this.#decoder.width
+  }
+
+  /** Throws AppError('cancelled') when the signal fires, within one decode step. */
+  async generate(requests: readonly SampleRequest[], options: GenerateOptions): Promise<Generation> {
+    const longest = requests.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
+    if (longest + options.maxTokens > this.#decoder.contextTokens) {
+      throw new AppError(
+        'recipe',
+        `a prompt of ${longest} tokens and a response of ${options.maxTokens} exceed the ${this.#decoder.contextTokens} tokens of a slot`,
+        'Lower max_completion_length or drop long prompts.'
+      )
+    }
+    this.#decoder.use(options.adapter)
+    this.#decoder.clear()
+    return new Generating(this.#decoder, this.#rows, requests, options).run()
+  }
+
+  dispose(): void {
+    this.#decoder.dispose()
+    this.#rows.dispose()
+  }
+}
+
+/** One call of `generate`: which sequence sits in which slot, and what each slot's cache holds. */
+class Generating {
+  readonly #decoder: Decoder
+  readonly #rows: ProbabilityRows
+  readonly #requests: readonly SampleRequest[]
+  readonly #options: GenerateOptions
+  readonly #waiting: Sequence[]
+  readonly #all: Sequence[]
+  readonly #slots: (Sequence | null)[]
+  /** The request whose prompt each slot's cache begins with. */
+  readonly #cached: (number | null)[]
+  /** Probabilities after a request's prompt, for the first token of each of its sequences. */
+  readonly #first = new Map<number, { sampling: Float32Array; plain: Float32Array }>()
+  #done = 0
+  #tokens = 0
+  readonly #ms = { prefill: 0, decode: 0, sample: 0 }
+
+  constructor(decoder: Decoder, rows: ProbabilityRows, requests: readonly SampleRequest[], options: GenerateOptions) {
+    this.#decoder = decoder
+    this.#rows = rows
+    this.#requests = requests
+    this.#options = options
+    this.#all = requests.flatMap(({ seeds }, request) =>
+      seeds.map((seed, member) => ({ request, member, random: seeded(seed), tokens: [], samplingLogprobs: [], logprobs: [], stop: null }))
+    )
+    this.#waiting = [...this.#all]
+    this.#slots = new Array<Sequence | null>(decoder.width).fill(null)
+    this.#cached = new Array<number | null>(decoder.width).fill(null)
+  }
+
+  async run(): Promise<Generation> {
+    let breath = performance.now()
+    for (;;) {
+      this.#fill()
+      const active = this.#slots.flatMap((sequence, slot) => (sequence ? [{ sequence, slot }] : []))
+      if (active.length === 0) break
+      this.#step(active)
+      if (performance.now() - breath > 50) {
+        this.#options.onProgress?.(this.#done, this.#all.length, this.#tokens)
+        await nextTurn()
+        breath = performance.now()
+        if (this.#options.signal?.aborted) throw new AppError('cancelled', 'sampling was cancelled')
+      }
+    }
+    this.#options.onProgress?.(this.#done, this.#all.length, this.#tokens)
+    const groups = this.#requests.map(({ seeds }, request) => seeds.map((_, member) => rollout(this.#all.find((it) => it.request === request && it.member === member)!)))
+    const { prefill, decode, sample } = this.#ms
+    return { groups, tokens: this.#tokens, seconds: { prefill: prefill / 1000, decode: decode / 1000, sample: sample / 1000 } }
+  }
+
+  /** Puts waiting sequences into free slots until the width is full. A sequence may end with its first token. */
+  #fill(): void {
+    for (;;) {
+      const free = this.#slots.flatMap((sequence, slot) => (sequence ? [] : [slot]))
+      const taking = this.#waiting.splice(0, free.length)
+      if (taking.length === 0) return
+      this.#prefill(taking, free)
+      for (const sequence of taking) {
+        const slot = this.#place(sequence)
+        const { sampling, plain } = this.#first.get(sequence.request)!
+        this.#take(sequence, slot, sampling, plain)
+      }
+    }
+  }
+
+  /** Evaluates the prompts that no slot's cache begins with, each in a free slot of its own. */
+  #prefill(taking: readonly Sequence[], free: readonly number[]): void {
+    const missing = [...new Set(taking.map((it) => it.request))].filter((request) => !this.#cached.includes(request))
+    const started = performance.now()
+    // prefer slots whose cache no waiting sequence needs
+    const needed = new Set(taking.map((it) => it.request))
+    const usable = [...free].sort((a, b) => Number(needed.has(this.#cached[a] ?? -1)) - Number(needed.has(this.#cached[b] ?? -1)) || a - b)
+    let batch: { token: number; position: number; slot: number; wantsLogits: boolean }[] = []
+    let members: number[] = []
+    const flush = (): void => {
+      if (batch.length === 0) return
+      const logits = this.#decoder.decode(batch)
+      this.#rows.load(logits, members.length, this.#options.sampling.temperature)
+      members.forEach((request, row) => this.#first.set(request, { sampling: this.#rows.sampling(row).slice(), plain: this.#rows.plain(row).slice() }))
+      batch = []
+      members = []
+    }
+    for (const request of missing) {
+      const { prompt } = this.#requests[request]!
+      const slot = usable.shift()!
+      if (batch.length + prompt.length > this.#decoder.batchTokens || members.length === this.#decoder.width) flush()
+      this.#decoder.truncate(slot, -1)
+      this.#cached[slot] = request
+      prompt.forEach((token, position) => batch.push({ token, position, slot, wantsLogits: position === prompt.length - 1 }))
+      members.push(request)
+    }
+    flush()
+    this.#ms.prefill += performance.now() - started
+  }
+
+  /** Finds the sequence a free slot whose cache begins with its prompt, copying the cache where needed. */
+  #place(sequence: Sequence): number {
+    const prompt = this.#requests[sequence.request]!.prompt.length
+    const own = this.#slots.findIndex((it, slot) => it === null && this.#cached[slot] === sequence.request)
+    // a slot is the last holder of another request's prompt only if that request still waits: take any other first
+    const spare = (slot: number): boolean => !this.#waiting.some((it) => it.request === this.#cached[slot])
+    const empty = this.#slots.flatMap((it, slot) => (it === null ? [slot] : []))
+    const slot = own >= 0 ? own : (empty.find(spare) ?? empty[0]!)
+    if (own < 0) this.#decoder.copy(this.#cached.indexOf(sequence.request), slot)
+    this.#cached[slot] = sequence.request
+    this.#decoder.truncate(slot, prompt)
+    this.#slots[slot] = sequence
+    return slot
+  }
+
+  #step(active: readonly { sequence: Sequence; slot: number }[]): void {
+    const started = performance.now()
+    const logits = this.#decoder.decode(
+      active.map(({ sequence, slot }) => ({
+        token: sequence.tokens.at(-1)!,
+        position: this.#requests[sequence.request]!.prompt.length + sequence.tokens.length - 1,
+        slot,
+        wantsLogits: true
+      }))
+    )
+    const decoded = performance.now()
+    this.#rows.load(logits, active.length, this.#options.sampling.temperature)
+    active.forEach(({ sequence, slot }, row) => this.#take(sequence, slot, this.#rows.sampling(row), this.#rows.plain(row)))
+    this.#ms.decode += decoded - started
+    this.#ms.sample += performance.now() - decoded
+  }
+
+  /** Draws the next token of a sequence; frees the slot when it was the last. */
+  #take(sequence: Sequence, slot: number, sampling: Float32Array, plain: Float32Array): void {
+    const { greedy, maxTokens, onToken } = this.#options
+    const { token, probability } = greedy ? likeliest(plain) : draw(sampling, this.#options.sampling, sequence.random)
+    sequence.tokens.push(token)
+    sequence.samplingLogprobs.push(Math.log(probability))
+    sequence.logprobs.push(Math.log(plain[token]!))
+    this.#tokens++
+    onToken?.(sequence.request, sequence.member, token)
+    if (this.#decoder.model.vocabulary.isEndOfGeneration(token)) sequence.stop = 'eos'
+    else if (sequence.tokens.length >= maxTokens) sequence.stop = 'length'
+    if (sequence.stop === null) return
+    this.#slots[slot] = null
+    this.#done++
+  }
+}
+
+function likeliest(row: Float32Array): { token: number; probability: number } {
+  let token = 0
+  for (let i = 1; i < row.length; i++) if (row[i]! > row[token]!) token = i
+  return { token, probability: 1 } // what was drawn from had one token left
+}
+
+function rollout(sequence: Sequence): Rollout {
+  return {
+    tokens: Int32Array.from(sequence.tokens),
+    samplingLogprobs: Float32Array.from(sequence.samplingLogprobs),
+    logprobs: Float32Array.from(sequence.logprobs),
+    stop: sequence.stop!
+  }
+}
+
+/** Logits to probabilities for all rows in one pass of the backend; the host reads rows, never raises to a power. */
+class ProbabilityRows {
+  readonly #model: Model
+  readonly #pool: TensorPool
+  readonly #allocator: GraphAllocator
+  readonly #logits: Tensor
+  readonly #out: { plain: Tensor; warm: Tensor }
+  #graphs: { temperature: number; graph: Graph } | null = null
+  #plain: Float32Array = new Float32Array(0)
+  #warm: Float32Array = new Float32Array(0)
+
+  constructor(model: Model, width: number) {
+    const { backend, config } = model
+    this.#model = model
+    this.#pool = new TensorPool(backend, 4)
+    this.#logits = this.#pool.add(TYPE.F32, config.vocabulary, width)
+    this.#out = { plain: this.#pool.add(TYPE.F32, config.vocabulary, width), warm: this.#pool.add(TYPE.F32, config.vocabulary, width) }
+    this.#pool.allocate()
+    this.#allocator = new GraphAllocator(backend)
+  }
+
+  /** `rows` rows of logits at an address in host memory. */
+  load(logits: Pointer, rows: number, temperature: number): void {
+    const { backend, config } = this.#model
+    const floats = rows * config.vocabulary
+    backend.native.ggml.backend_tensor_set(this.#logits.ptr, logits, 0, floats * 4)
+    if (this.#graphs?.temperature !== temperature) {
+      this.#graphs?.graph.dispose()
+      const graph = new Graph(backend, 16)
+      graph.run(graph.place(graph.softMax(this.#logits, null, 1), { tensor: this.#out.plain, pool: this.#pool }))
+      if (temperature !== 1) graph.run(graph.place(graph.softMax(this.#logits, null, 1 / temperature), { tensor: this.#out.warm, pool: this.#pool }))
+      this.#allocator.allocate(graph)
+      this.#graphs = { temperature, graph }
+    }
+    this.#graphs.graph.compute()
+    this.#plain = readF32(backend, this.#out.plain, floats)
+    this.#warm = temperature === 1 ? this.#plain : readF32(backend, this.#out.warm, floats)
+  }
+
+  /** Probabilities under temperature 1. */
+  plain(row: number): Float32Array {
+    return this.#plain.subarray(row * this.#model.config.vocabulary, (row + 1) * this.#model.config.vocabulary)
+  }
+
+  /** Probabilities under the sampling temperature. */
+  sampling(row: number): Float32Array {
+    return this.#warm.subarray(row * this.#model.config.vocabulary, (row + 1) * this.#model.config.vocabulary)
+  }
+
+  dispose(): void {
+    this.#graphs?.graph.dispose()
+    this.#allocator.dispose()
+    this.#pool.dispose()
+  }
+}

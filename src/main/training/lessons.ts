@@ -1,0 +1,101 @@
+/**
+ * Lessons: samples of a messages file as tokens, rendered through the model's own template and checked before anything
+ * trains. Long ones are left out whole, never cut inside a thought.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { AppError } from '../../shared/errors.ts'
+import { seeded } from '../../shared/random.ts'
+import type { SftRecipe } from '../../shared/recipe.ts'
+import { badLineText, readMessages } from '../data/prepare/messages.ts'
+import type { Sample } from '../data/prepare/messages.ts'
+import type { TrainSequence } from '../engine/batch.ts'
+import { traceText } from '../policy/dialogue.ts'
+import type { Dialogue } from '../policy/dialogue.ts'
+import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
+
+/** `tokens` is prompt and response, `mask` marks the response. */
+export type Lesson = TrainSequence & { readonly prompt: Int32Array }
+
+export const trainedTokens = (lessons: readonly TrainSequence[]): number =>
+  lessons.reduce((sum, { mask }) => sum + mask.reduce((n, bit) => n + bit, 0), 0)
+
+/** The lessons of a step, counted from 1: epochs follow one another, each shuffled by its own seed. */
+export function batchSource(lessons: readonly Lesson[], recipe: SftRecipe): (step: number) => Lesson[] {
+  let known: { epoch: number; order: readonly Lesson[] } | null = null
+  const epochOrder = (epoch: number): readonly Lesson[] => {
+    if (known?.epoch !== epoch) known = { epoch, order: seeded(recipe.seed, 'epoch', epoch).shuffle(lessons) }
+    return known.order
+  }
+  return (step) => {
+    const first = (step - 1) * recipe.train_batch_size
+    return Array.from({ length: recipe.train_batch_size }, (_, i) => epochOrder(Math.floor((first + i) / lessons.length))[(first + i) % lessons.length]!)
+  }
+}
+
+/** Rows are long enough to keep the machine busy, and never shorter than the longest sample. */
+export function rowTokens(lessons: readonly Lesson[], recipe: SftRecipe): number {
+  const longest = lessons.reduce((most, { tokens }) => Math.max(most, tokens.length), 0)
+  return Math.max(longest, Math.min(1024, recipe.max_length))
+}
+
+/** Reads, renders and checks every sample. Throws AppError('data') when too many are bad or none is left. */
+export function lessonsOf(file: string, recipe: SftRecipe, dialogue: Dialogue, warn: (text: string) => void): Lesson[] {
+  const { samples, bad } = readMessages(readText(file), file)
+  const lessons: Lesson[] = []
+  const problems = bad.map((line) => badLineText(file, line))
+  let long = 0
+  for (const sample of samples) {
+    const lesson = lessonOf(sample, recipe, dialogue)
+    if (typeof lesson === 'string') problems.push(badLineText(file, { line: sample.line, why: lesson }))
+    else if (lesson.tokens.length > recipe.max_length) {
+      long++
+      warn(`${file}:${sample.line}: left out whole: ${lesson.tokens.length} tokens exceed max_length ${recipe.max_length}`)
+    } else lessons.push(lesson)
+  }
+  const badShare = problems.length / (samples.length + bad.length)
+  for (const problem of problems.slice(0, 20)) warn(problem)
+  if (badShare > recipe.max_bad_share) {
+    throw new AppError(
+      'data',
+      `${problems.length} of ${samples.length + bad.length} samples are malformed, more than max_bad_share ${recipe.max_bad_share}; the first: ${problems[0]}`,
+      'Mend them, or raise max_bad_share to leave them out.'
+    )
+  }
+  if (lessons.length === 0) throw new AppError('data', `${file}: no sample is left (${problems.length} malformed, ${long} too long)`, 'Raise max_length or mend the file.')
+  return lessons
+}
+
+/** A sample as tokens, or why it cannot be taught: what the template makes of it must read back as the same trace. */
+function lessonOf(sample: Sample, recipe: SftRecipe, dialogue: Dialogue): Lesson | string {
+  const given = sample.messages.some(({ role }) => role === 'system')
+  const system = given ? [] : [{ role: 'system', content: recipe.system_message ?? REASONING_SYSTEM_MESSAGE } as const]
+  const messages = [...system.filter(({ content }) => content !== ''), ...sample.messages]
+  try {
+    const prompt = dialogue.promptTokens(messages)
+    const response = dialogue.responseTokens(messages, sample.thinking, sample.answer)
+    const read = dialogue.parse(response)
+    if (read.kind === 'malformed') return `the chat template breaks the thought: ${read.why}`
+    if (read.thinking !== sample.thinking.trim() || read.answer !== sample.answer.trim()) return 'thought or answer do not survive the chat template'
+    const tokens = Int32Array.from([...prompt, ...response])
+    return { prompt, tokens, mask: new Uint8Array(tokens.length).fill(1, prompt.length) }
+  } catch (error) {
+    if (error instanceof AppError) throw error
+    return (error as Error).message
+  }
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new AppError('data', `${file}: cannot be read`, 'Check the path in the recipe.', { cause })
+  }
+}
+
+/** Writes traces as messages JSONL: what a teacher hands to `sft`. */
+export function writeTraces(file: string, rows: readonly { prompt: string; thinking: string; answer: string }[]): void {
+  const lines = rows.map(({ prompt, thinking, answer }) =>
+    JSON.stringify({ messages: [{ role: 'user', content: prompt }, { role: 'assistant', content: traceText(thinking, answer, true) }] })
+  )
+  writeFileSync(file, lines.join('\n') + '\n')
+}

@@ -1,0 +1,123 @@
+/** The training half of a GRPO step: groups to packed rows, losses, optimizer steps. */
+import type { Random } from '../../shared/random.ts'
+import type { GrpoRecipe } from '../../shared/recipe.ts'
+import { pack } from '../engine/batch.ts'
+import type { PackedBatch, TrainSequence } from '../engine/batch.ts'
+import type { AdamW } from '../engine/optimizer.ts'
+import type { Trainer } from '../engine/trainer.ts'
+import type { TokenArrays } from './loss.ts'
+import { mergeMetrics } from './metric-sums.ts'
+import type { MetricSums } from './metric-sums.ts'
+import { policyLoss, samplingDifference } from './policy-loss.ts'
+import type { Normaliser, PolicyLossSettings } from './policy-loss.ts'
+import type { Group } from './rollouts.ts'
+
+/** A rollout as the trainer sees it: prompt and completion, the completion trained. */
+type Trajectory = TrainSequence & { readonly advantage: number; readonly decodeLogprobs: Float32Array; readonly completionTokens: number }
+
+/** A packed row with the per-token constants of its loss. */
+type Row = { readonly batch: PackedBatch; readonly constants: Constants }
+type Constants = Omit<TokenArrays, 'logprobs' | 'entropy'>
+
+export type PolicyUpdate = { readonly metrics: MetricSums; readonly gradNorm: number; readonly tokens: number; /** Updates left out because a gradient was not finite. */ readonly skipped: number }
+
+type Rates = { readonly a: number; readonly b: number; readonly weight: number }
+
+/** num_iterations passes of `minibatches` optimizer steps each over the groups' rollouts. */
+export function policyUpdate(trainer: Trainer, optimizer: AdamW, groups: readonly Group[], recipe: GrpoRecipe, rowTokens: number, rates: Rates, random: Random): PolicyUpdate {
+  const trajectories = groups.flatMap(trajectoriesOf)
+  if (trajectories.length === 0) return { metrics: {}, gradNorm: 0, tokens: 0, skipped: 0 }
+  const settings = lossSettings(recipe)
+  const updates = recipe.num_iterations * recipe.minibatches
+  const allTokens = trajectories.reduce((sum, { completionTokens }) => sum + completionTokens, 0)
+  const batches = split(updates > 1 ? random.shuffle(trajectories) : trajectories, recipe.minibatches).map((members) => {
+    const rows = pack(members, rowTokens).map((batch): Row => ({ batch, constants: constantsOf(batch, members) }))
+    const tokens = members.reduce((sum, { completionTokens }) => sum + completionTokens, 0)
+    const normaliser: Normaliser = { sequences: members.length, tokens, meanTokens: allTokens / recipe.minibatches, maxCompletionLength: recipe.max_completion_length }
+    return { rows, normaliser }
+  })
+  // Log-probabilities of the policy before the first update. With one update they are the update's own forward pass.
+  const needsOld = updates > 1 || settings.samplingCap !== undefined
+  const prepared = batches.map(({ rows, normaliser }) => ({
+    normaliser,
+    rows: rows.map(({ batch, constants }): Row => ({
+      batch,
+      constants: {
+        ...constants,
+        ...(needsOld && { oldLogprobs: trainer.score(batch).logprobs }),
+        ...(recipe.beta > 0 && recipe.kl_target === 'base' && { referenceLogprobs: trainer.score(batch, { reference: true }).logprobs })
+      }
+    }))
+  }))
+
+  const metrics: MetricSums[] = []
+  let gradNorm = 0
+  let skipped = 0
+  let tokens = 0
+  for (let iteration = 0; iteration < recipe.num_iterations; iteration++) {
+    for (const { rows, normaliser } of prepared) {
+      for (const { batch, constants } of rows) {
+        const output = trainer.accumulate(
+          batch,
+          ({ logprobs, entropy }, from) => policyLoss({ logprobs, entropy, ...part(constants, from, from + logprobs.length) }, settings, normaliser),
+          { wholeBatch: settings.ratio === 'sequence' }
+        )
+        tokens += batch.tokens.length
+        metrics.push(policyLoss({ ...output, ...constants }, settings, normaliser).metrics)
+        if (iteration === 0) metrics.push(samplingDifference(constants.oldLogprobs ?? output.logprobs, constants.samplingLogprobs!))
+      }
+      const step = optimizer.step(rates)
+      gradNorm = Math.max(gradNorm, step.applied ? step.gradNorm : 0)
+      skipped += Number(!step.applied)
+    }
+  }
+  return { metrics: mergeMetrics(metrics), gradNorm, tokens, skipped }
+}
+
+function lossSettings(recipe: GrpoRecipe): PolicyLossSettings {
+  return {
+    lossType: recipe.loss_type,
+    ratio: recipe.importance_sampling_level,
+    clipLow: recipe.epsilon,
+    clipHigh: recipe.epsilon_high ?? recipe.epsilon,
+    beta: recipe.beta,
+    klTarget: recipe.kl_target,
+    klEstimator: recipe.kl_estimator,
+    entropyCoef: recipe.entropy_coef,
+    ...(recipe.delta !== undefined && { delta: recipe.delta }),
+    ...(recipe.sampling_correction === 'truncate' && { samplingCap: recipe.sampling_correction_cap })
+  }
+}
+
+function trajectoriesOf(group: Group): Trajectory[] {
+  return group.scored.map(({ rollout, advantage }) => {
+    const tokens = Int32Array.from([...group.prompt, ...rollout.tokens])
+    const mask = new Uint8Array(tokens.length).fill(1, group.prompt.length)
+    return { tokens, mask, advantage, decodeLogprobs: rollout.logprobs, completionTokens: rollout.tokens.length }
+  })
+}
+
+/** Per predicted token of a row: its sequence, that sequence's length and advantage, and what the decoder thought of it. */
+function constantsOf(batch: PackedBatch, members: readonly Trajectory[]): Constants {
+  const n = batch.at.length
+  const advantages = new Float32Array(n)
+  const sequenceTokens = new Int32Array(n)
+  const samplingLogprobs = new Float32Array(n)
+  for (let t = 0, inSequence = 0; t < n; t++) {
+    const { advantage, decodeLogprobs, completionTokens } = members[batch.sequence[t]!]!
+    inSequence = t > 0 && batch.sequence[t] === batch.sequence[t - 1] ? inSequence + 1 : 0
+    advantages[t] = advantage
+    sequenceTokens[t] = completionTokens
+    samplingLogprobs[t] = decodeLogprobs[inSequence]!
+  }
+  return { sequence: batch.sequence, advantages, sequenceTokens, samplingLogprobs }
+}
+
+function part(constants: Constants, from: number, to: number): Constants {
+  return Object.fromEntries(Object.entries(constants).map(([name, values]) => [name, values.subarray(from, to)])) as unknown as Constants
+}
+
+function split<T>(items: readonly T[], parts: number): T[][] {
+  const size = Math.ceil(items.length / parts)
+  return Array.from({ length: parts }, (_, i) => items.slice(i * size, (i + 1) * size)).filter((some) => some.length > 0)
+}

@@ -1,0 +1,89 @@
+/**
+ * The frame of a run: its log, its checkpoints by step and by wall time, the non-finite steps in a row, its end. A recipe
+ * calls it between steps and stays a page about training.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { AppError } from '../../shared/errors.ts'
+import type { Emit, Metrics, RunEvent } from '../../shared/event.ts'
+import { bestCheckpoint, latestCheckpoint, pruneCheckpoints, recipeHash, writeCheckpoint } from './checkpoint.ts'
+import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
+import { openRunLog } from './run-log.ts'
+import { stringify } from 'yaml'
+
+const KEPT_CHECKPOINTS = 3
+const NON_FINITE_LIMIT = 3
+
+export type RunOptions = {
+  readonly recipe: { readonly save_steps?: number | undefined; readonly save_minutes: number }
+  readonly folder: string
+  readonly resume: boolean
+  readonly emit: Emit
+  readonly signal: AbortSignal
+}
+
+export type Run = {
+  readonly emit: Emit
+  /** Where to continue from; undefined for a fresh run. */
+  readonly checkpoint: Checkpoint | undefined
+  /** After each step: throws when the user cancelled (a checkpoint is written first) or too many steps were not finite. */
+  afterStep(step: number, metrics: Metrics, applied: boolean, files: () => CheckpointFiles, score?: number): void
+  /** Writes a checkpoint now. */
+  save(step: number, metrics: Metrics, files: () => CheckpointFiles, score?: number): string
+  finish(how: Extract<RunEvent, { kind: 'end' }>['how'], reason: string): void
+  close(): void
+}
+
+/** Opens a run folder. Throws AppError('training') when it holds a run of another recipe. */
+export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptions): Run {
+  mkdirSync(folder, { recursive: true })
+  const hash = recipeHash(recipe)
+  const { checkpoint, skipped } = resume ? latestCheckpoint(folder) : { checkpoint: undefined, skipped: [] }
+  if (checkpoint && checkpoint.manifest.recipeHash !== hash) {
+    throw new AppError('training', `${folder} holds a run of another recipe`, 'Resume with the recipe it was started with, or choose another output_dir.')
+  }
+  writeFileSync(join(folder, 'recipe.yaml'), stringify(recipe))
+  const log = openRunLog(folder, checkpoint ? { resume: { bytes: checkpoint.manifest.logBytes } } : {})
+  const emit: Emit = (event) => {
+    log.emit(event)
+    tell(event)
+  }
+  for (const { path, why } of skipped) emit({ kind: 'log', level: 'warn', text: `${path} is not used: ${why}` })
+  let savedAt = Date.now()
+  let nonFinite = 0
+
+  const save: Run['save'] = (step, metrics, files, score) => {
+    const about = { step, recipeHash: hash, logBytes: log.mark(), metrics, ...(score === undefined ? {} : { score }) }
+    const path = writeCheckpoint(folder, about, files())
+    pruneCheckpoints(folder, KEPT_CHECKPOINTS)
+    savedAt = Date.now()
+    emit({ kind: 'checkpoint', step, path })
+    return path
+  }
+  return {
+    emit,
+    checkpoint,
+    save,
+    afterStep: (step, metrics, applied, files, score) => {
+      nonFinite = applied ? 0 : nonFinite + 1
+      if (!applied) emit({ kind: 'log', level: 'warn', text: `step ${step}: the gradient was not finite; the step was skipped (${nonFinite} in a row)` })
+      if (nonFinite >= NON_FINITE_LIMIT) {
+        throw new AppError(
+          'training',
+          `${NON_FINITE_LIMIT} steps in a row had a loss or gradient that is not finite`,
+          `The last good checkpoint is ${bestOrLatest(folder)}; lower the learning rate and start from it.`
+        )
+      }
+      const bySteps = recipe.save_steps !== undefined && step % recipe.save_steps === 0
+      const byClock = Date.now() - savedAt > recipe.save_minutes * 60_000
+      if (applied && (bySteps || byClock || signal.aborted || score !== undefined)) save(step, metrics, files, score)
+      if (signal.aborted) throw new AppError('cancelled', `stopped after step ${step}; everything up to it is saved`)
+    },
+    finish: (how, reason) => emit({ kind: 'end', how, reason }),
+    close: () => log.close()
+  }
+}
+
+function bestOrLatest(folder: string): string {
+  return (bestCheckpoint(folder) ?? latestCheckpoint(folder).checkpoint)?.path ?? 'none'
+}

@@ -1,0 +1,120 @@
+/** What a recipe trains with: device, base, adapter, trainer, optimizer; and their state in and out of a checkpoint. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { LoraSettings, OptimizerSettings } from '../../shared/recipe.ts'
+import { createAdapter, loadAdapter } from '../engine/adapter.ts'
+import type { Adapter } from '../engine/adapter.ts'
+import { openBackend } from '../engine/backend.ts'
+import type { Backend } from '../engine/backend.ts'
+import { loadModel } from '../engine/model.ts'
+import type { Model } from '../engine/model.ts'
+import { AdamW } from '../engine/optimizer.ts'
+import { Parameters } from '../engine/parameters.ts'
+import { readF32, write } from '../engine/tensor.ts'
+import { Trainer } from '../engine/trainer.ts'
+import type { TrainerSettings } from '../engine/trainer.ts'
+import { dialogueOf } from '../policy/dialogue.ts'
+import type { Dialogue } from '../policy/dialogue.ts'
+import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
+
+export type SessionRecipe = {
+  readonly base: string
+  readonly adapter?: string | undefined
+  readonly seed: number
+  readonly threads?: number | undefined
+  readonly lora: LoraSettings
+  readonly optimizer: OptimizerSettings
+}
+
+export type Session = {
+  readonly backend: Backend
+  readonly model: Model
+  readonly dialogue: Dialogue
+  readonly adapter: Adapter
+  readonly trainer: Trainer
+  readonly optimizer: AdamW
+  /** Parameters, optimizer state and `state` as files of a checkpoint. */
+  files(state: unknown): CheckpointFiles
+  dispose(): void
+}
+
+/** Opens everything; from a checkpoint, with the parameters and moments it holds. */
+export async function openSession(recipe: SessionRecipe, settings: (model: Model) => TrainerSettings, checkpoint?: Checkpoint): Promise<Session> {
+  const backend = openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads })
+  const model = await loadModel(recipe.base, backend)
+  const start = checkpoint ? join(checkpoint.path, 'adapter.gguf') : recipe.adapter
+  const adapter = start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
+  const parameters = new Parameters(model, { kind: 'adapter', adapter })
+  const trainer = new Trainer(parameters, settings(model))
+  const { optimizer: o } = recipe
+  const optimizer = new AdamW(parameters, {
+    beta1: o.adam_beta1,
+    beta2: o.adam_beta2,
+    epsilon: o.adam_epsilon,
+    weightDecay: o.weight_decay,
+    maxGradNorm: o.max_grad_norm
+  })
+  if (checkpoint) restoreOptimizer(parameters, optimizer, checkpoint)
+  return {
+    backend,
+    model,
+    dialogue: dialogueOf(model.vocabulary),
+    adapter,
+    trainer,
+    optimizer,
+    files: (state) =>
+      new Map<string, Uint8Array | string>([
+        ['adapter.gguf', adapterBytes(adapter)],
+        ['optimizer.bin', optimizerBytes(parameters)],
+        ['state.json', JSON.stringify({ optimizerSteps: optimizer.steps, state })]
+      ]),
+    dispose: () => {
+      optimizer.dispose()
+      trainer.dispose()
+      parameters.dispose()
+      adapter.dispose()
+      model.dispose()
+      backend.dispose()
+    }
+  }
+}
+
+/** The recipe's own state, as it was given to `files`. */
+export function stateOf<T>(checkpoint: Checkpoint): T {
+  return (JSON.parse(checkpoint.read('state.json').toString()) as { state: T }).state
+}
+
+function adapterBytes(adapter: Adapter): Uint8Array {
+  const folder = mkdtempSync(join(tmpdir(), 'reasonsmith-'))
+  try {
+    adapter.save(join(folder, 'adapter.gguf'))
+    return readFileSync(join(folder, 'adapter.gguf'))
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** First and second moments of every parameter, in order. */
+function optimizerBytes(parameters: Parameters): Uint8Array {
+  const { backend } = parameters.model
+  return Buffer.concat(
+    parameters.list.flatMap(({ m, v }) => [m, v]).map((moment) => {
+      const values = readF32(backend, moment)
+      return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    })
+  )
+}
+
+function restoreOptimizer(parameters: Parameters, optimizer: AdamW, checkpoint: Checkpoint): void {
+  const bytes = checkpoint.read('optimizer.bin')
+  let at = 0
+  for (const { m, v } of parameters.list) {
+    for (const moment of [m, v]) {
+      const size = parameters.model.backend.native.ggml.nbytes(moment.ptr)
+      write(parameters.model.backend, moment, bytes.subarray(at, at + size))
+      at += size
+    }
+  }
+  optimizer.steps = (JSON.parse(checkpoint.read('state.json').toString()) as { optimizerSteps: number }).optimizerSteps
+}

@@ -1,0 +1,133 @@
+/**
+ * Teaching: supervised fine-tuning of a LoRA adapter on think-tagged traces (report, section 3). The loss is the cross
+ * entropy of the assistant's tokens, thought included; the prompt never trains.
+ * Left out: the report trains every weight; data mixtures by cluster weights are made before, in the data file.
+ */
+import { join } from 'node:path'
+import { seeded } from '../../shared/random.ts'
+import type { SftRecipe } from '../../shared/recipe.ts'
+import type { JobFunction } from '../../shared/worker-contract.ts'
+import { pack } from '../engine/batch.ts'
+import { Sampler } from '../engine/sampler.ts'
+import { batchSource, lessonsOf, rowTokens, trainedTokens } from './lessons.ts'
+import type { Lesson } from './lessons.ts'
+import { sftLoss } from './loss.ts'
+import { planTrainer } from './plan.ts'
+import { openRun } from './run.ts'
+import { learningRate, scaledWarmup } from './schedule.ts'
+import { openSession, stateOf } from './session.ts'
+import type { Session } from './session.ts'
+
+/** Tokens so far: what a resumed run cannot derive from its step. */
+type State = { readonly tokens: number }
+
+export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tell, signal, runDir }) => {
+  const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal })
+  const { emit } = run
+  emit({ kind: 'phase', name: 'loading' })
+  const session = await openSession(recipe, (model) => planTrainer(model, recipe, recipe.max_length, emit), run.checkpoint)
+  const { dialogue, trainer, optimizer, adapter } = session
+  try {
+    // The lessons: every sample rendered and checked, long ones left out whole.
+    emit({ kind: 'phase', name: 'checking samples' })
+    const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
+    const all = lessonsOf(recipe.train, recipe, dialogue, warn)
+    const separate = recipe.held_out === undefined ? null : lessonsOf(recipe.held_out, recipe, dialogue, warn)
+    const shuffled = seeded(recipe.seed, 'held out').shuffle(all)
+    const heldOutCount = separate ? 0 : Math.min(Math.floor(all.length * recipe.held_out_share), all.length - 1)
+    const heldOut = separate ?? shuffled.slice(0, heldOutCount)
+    const lessons = shuffled.slice(heldOutCount)
+
+    const stepsPerEpoch = Math.ceil(lessons.length / recipe.train_batch_size)
+    const steps = recipe.max_steps ?? Math.max(1, Math.round(stepsPerEpoch * recipe.num_train_epochs))
+    const schedule = {
+      peak: recipe.optimizer.learning_rate,
+      warmupSteps: recipe.optimizer.warmup_steps ?? scaledWarmup(steps, 'sft'),
+      warmup: 'linear',
+      decay: recipe.optimizer.lr_scheduler_type,
+      totalSteps: steps
+    } as const
+    emit({ kind: 'log', level: 'info', text: `${lessons.length} samples, ${heldOut.length} held out, ${steps} steps of ${recipe.train_batch_size}, ${schedule.warmupSteps} of warm-up` })
+
+    const batchOf = batchSource(lessons, recipe)
+    let seenTokens = run.checkpoint ? stateOf<State>(run.checkpoint).tokens : 0
+    emit({ kind: 'phase', name: 'training' })
+    for (let step = (run.checkpoint?.manifest.step ?? 0) + 1; step <= steps; step++) {
+      const started = performance.now()
+      const batch = batchOf(step)
+      const tokens = trainedTokens(batch)
+      const rows = recipe.packing ? pack(batch, rowTokens(batch, recipe)) : batch.flatMap((lesson) => pack([lesson], lesson.tokens.length))
+      const total = rows.reduce((sum, row) => sum + row.tokens.length, 0)
+
+      let loss = 0
+      let entropy = 0
+      for (const row of rows) {
+        // Gradients of the sum over tokens; the optimizer divides by their number, so that rows add up to the batch's mean.
+        const output = trainer.accumulate(row, ({ logprobs, entropy: h }, from) =>
+          sftLoss({ logprobs, entropy: h, sequence: row.sequence.subarray(from, from + logprobs.length) }, 1)
+        )
+        loss -= output.logprobs.reduce((sum, value) => sum + value, 0)
+        entropy += output.entropy.reduce((sum, value) => sum + value, 0)
+      }
+      const rate = learningRate(step - 1, schedule)
+      const { gradNorm, applied } = optimizer.step({ a: rate, b: rate * recipe.lora.loraplus_lr_ratio, weight: rate }, 1 / tokens)
+      seenTokens += total
+      const seconds = (performance.now() - started) / 1000
+      const metrics = {
+        loss: loss / tokens,
+        entropy: entropy / tokens,
+        learning_rate: rate,
+        grad_norm: gradNorm,
+        epoch: (step * recipe.train_batch_size) / lessons.length,
+        num_tokens: seenTokens,
+        step_time: seconds,
+        'timing_s/train': seconds,
+        'tokens_per_second/train': total / seconds
+      }
+      if (step % recipe.logging_steps === 0 || step === steps) emit({ kind: 'step', step, of: steps, metrics })
+
+      const evaluates = heldOut.length > 0 && (step === steps || (recipe.eval_steps !== undefined && step % recipe.eval_steps === 0))
+      let score: number | undefined
+      if (evaluates) {
+        const evaluation = await evaluate(heldOut, recipe, session, step)
+        emit({ kind: 'evaluation', step, metrics: evaluation })
+        score = -evaluation['loss']!
+      }
+      run.afterStep(step, metrics, applied, () => session.files({ tokens: seenTokens } satisfies State), score)
+    }
+
+    const path = join(runDir, 'adapter.gguf')
+    adapter.save(path)
+    run.finish('done', `trained ${steps} steps`)
+    return { adapter: path, steps, lines: [`adapter: ${path}`] }
+  } finally {
+    session.dispose()
+    run.close()
+  }
+}
+
+/** Mean loss of the held-out lessons, and the mean length of answers sampled to some of their prompts. */
+async function evaluate(heldOut: readonly Lesson[], recipe: SftRecipe, session: Session, step: number): Promise<Record<string, number>> {
+  const { trainer, model, adapter } = session
+  const negative = pack(heldOut, rowTokens(heldOut, recipe)).flatMap((row) => [...trainer.score(row).logprobs]).reduce((sum, logprob) => sum - logprob, 0)
+  const loss = negative / trainedTokens(heldOut)
+  if (recipe.eval_samples === 0) return { loss }
+  const asked = heldOut.slice(0, recipe.eval_samples)
+  const longest = asked.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
+  trainer.release() // sampling takes the memory of the activations
+  const sampler = new Sampler(model, { width: Math.min(asked.length, 32), contextTokens: longest + recipe.max_completion_length })
+  try {
+    const { groups } = await sampler.generate(
+      asked.map(({ prompt }, i) => ({ prompt, seeds: [`${recipe.seed}/held out/${step}/${i}`] })),
+      { sampling: { temperature: 1, top_k: 0, top_p: 1, min_p: 0 }, maxTokens: recipe.max_completion_length, adapter }
+    )
+    const rollouts = groups.flat()
+    return {
+      loss,
+      'completions/mean_length': rollouts.reduce((sum, { tokens: t }) => sum + t.length, 0) / rollouts.length,
+      'completions/clipped_ratio': rollouts.filter(({ stop }) => stop === 'length').length / rollouts.length
+    }
+  } finally {
+    sampler.dispose()
+  }
+}
