@@ -112,7 +112,15 @@ class Generating {
     this.#requests = requests
     this.#options = options
     this.#all = requests.flatMap(({ seeds }, request) =>
-      seeds.map((seed, member) => ({ request, member, random: seeded(seed), tokens: [], samplingLogprobs: [], logprobs: [], stop: null }))
+      seeds.map((seed, member) => ({
+        request,
+        member,
+        random: seeded(seed),
+        tokens: [],
+        samplingLogprobs: [],
+        logprobs: [],
+        stop: null
+      }))
     )
     this.#waiting = [...this.#all]
     this.#slots = new Array<Sequence | null>(decoder.width).fill(null)
@@ -134,9 +142,15 @@ class Generating {
       }
     }
     this.#options.onProgress?.(this.#done, this.#all.length, this.#tokens)
-    const groups = this.#requests.map(({ seeds }, request) => seeds.map((_, member) => rollout(this.#all.find((it) => it.request === request && it.member === member)!)))
+    const groups = this.#requests.map(({ seeds }, request) =>
+      seeds.map((_, member) => rollout(this.#all.find((it) => it.request === request && it.member === member)!))
+    )
     const { prefill, decode, sample } = this.#ms
-    return { groups, tokens: this.#tokens, seconds: { prefill: prefill / 1000, decode: decode / 1000, sample: sample / 1000 } }
+    return {
+      groups,
+      tokens: this.#tokens,
+      seconds: { prefill: prefill / 1000, decode: decode / 1000, sample: sample / 1000 }
+    }
   }
 
   /** Puts waiting sequences into free slots until the width is full. A sequence may end with its first token. */
@@ -146,11 +160,11 @@ class Generating {
       const taking = this.#waiting.splice(0, free.length)
       if (taking.length === 0) return
       this.#prefill(taking, free)
-      for (const sequence of taking) {
-        const slot = this.#place(sequence)
+      taking.forEach((sequence, i) => {
+        const slot = this.#place(sequence, new Set(taking.slice(i + 1).map((it) => it.request)))
         const { sampling, plain } = this.#first.get(sequence.request)!
         this.#take(sequence, slot, sampling, plain)
-      }
+      })
     }
   }
 
@@ -160,14 +174,18 @@ class Generating {
     const started = performance.now()
     // prefer slots whose cache no waiting sequence needs
     const needed = new Set(taking.map((it) => it.request))
-    const usable = [...free].sort((a, b) => Number(needed.has(this.#cached[a] ?? -1)) - Number(needed.has(this.#cached[b] ?? -1)) || a - b)
+    const usable = [...free].sort(
+      (a, b) => Number(needed.has(this.#cached[a] ?? -1)) - Number(needed.has(this.#cached[b] ?? -1)) || a - b
+    )
     let batch: { token: number; position: number; slot: number; wantsLogits: boolean }[] = []
     let members: number[] = []
     const flush = (): void => {
       if (batch.length === 0) return
       const logits = this.#decoder.decode(batch)
       this.#rows.load(logits, members.length, this.#options.sampling.temperature)
-      members.forEach((request, row) => this.#first.set(request, { sampling: this.#rows.sampling(row).slice(), plain: this.#rows.plain(row).slice() }))
+      members.forEach((request, row) =>
+        this.#first.set(request, { sampling: this.#rows.sampling(row).slice(), plain: this.#rows.plain(row).slice() })
+      )
       batch = []
       members = []
     }
@@ -177,21 +195,26 @@ class Generating {
       if (batch.length + prompt.length > this.#decoder.batchTokens || members.length === this.#decoder.width) flush()
       this.#decoder.truncate(slot, -1)
       this.#cached[slot] = request
-      prompt.forEach((token, position) => batch.push({ token, position, slot, wantsLogits: position === prompt.length - 1 }))
+      prompt.forEach((token, position) =>
+        batch.push({ token, position, slot, wantsLogits: position === prompt.length - 1 })
+      )
       members.push(request)
     }
     flush()
     this.#ms.prefill += performance.now() - started
   }
 
-  /** Finds the sequence a free slot whose cache begins with its prompt, copying the cache where needed. */
-  #place(sequence: Sequence): number {
+  /**
+   * Finds the sequence a free slot whose cache begins with its prompt, copying the cache where needed. Never takes the slot
+   * of a request that is placed `next`; one that only waits can have its prompt evaluated again.
+   */
+  #place(sequence: Sequence, next: ReadonlySet<number>): number {
     const prompt = this.#requests[sequence.request]!.prompt.length
-    const own = this.#slots.findIndex((it, slot) => it === null && this.#cached[slot] === sequence.request)
-    // a slot is the last holder of another request's prompt only if that request still waits: take any other first
-    const spare = (slot: number): boolean => !this.#waiting.some((it) => it.request === this.#cached[slot])
     const empty = this.#slots.flatMap((it, slot) => (it === null ? [slot] : []))
-    const slot = own >= 0 ? own : (empty.find(spare) ?? empty[0]!)
+    const own = empty.find((slot) => this.#cached[slot] === sequence.request) ?? -1
+    const waiting = new Set(this.#waiting.map((it) => it.request))
+    const spare = empty.filter((slot) => !next.has(this.#cached[slot] ?? -1))
+    const slot = own >= 0 ? own : (spare.find((it) => !waiting.has(this.#cached[it] ?? -1)) ?? spare[0]!)
     if (own < 0) this.#decoder.copy(this.#cached.indexOf(sequence.request), slot)
     this.#cached[slot] = sequence.request
     this.#decoder.truncate(slot, prompt)
@@ -211,7 +234,9 @@ class Generating {
     )
     const decoded = performance.now()
     this.#rows.load(logits, active.length, this.#options.sampling.temperature)
-    active.forEach(({ sequence, slot }, row) => this.#take(sequence, slot, this.#rows.sampling(row), this.#rows.plain(row)))
+    active.forEach(({ sequence, slot }, row) =>
+      this.#take(sequence, slot, this.#rows.sampling(row), this.#rows.plain(row))
+    )
     this.#ms.decode += decoded - started
     this.#ms.sample += performance.now() - decoded
   }
@@ -264,7 +289,10 @@ class ProbabilityRows {
     this.#model = model
     this.#pool = new TensorPool(backend, 4)
     this.#logits = this.#pool.add(TYPE.F32, config.vocabulary, width)
-    this.#out = { plain: this.#pool.add(TYPE.F32, config.vocabulary, width), warm: this.#pool.add(TYPE.F32, config.vocabulary, width) }
+    this.#out = {
+      plain: this.#pool.add(TYPE.F32, config.vocabulary, width),
+      warm: this.#pool.add(TYPE.F32, config.vocabulary, width)
+    }
     this.#pool.allocate()
     this.#allocator = new GraphAllocator(backend)
   }
@@ -278,7 +306,10 @@ class ProbabilityRows {
       this.#graphs?.graph.dispose()
       const graph = new Graph(backend, 16)
       graph.run(graph.place(graph.softMax(this.#logits, null, 1), { tensor: this.#out.plain, pool: this.#pool }))
-      if (temperature !== 1) graph.run(graph.place(graph.softMax(this.#logits, null, 1 / temperature), { tensor: this.#out.warm, pool: this.#pool }))
+      if (temperature !== 1)
+        graph.run(
+          graph.place(graph.softMax(this.#logits, null, 1 / temperature), { tensor: this.#out.warm, pool: this.#pool })
+        )
       this.#allocator.allocate(graph)
       this.#graphs = { temperature, graph }
     }

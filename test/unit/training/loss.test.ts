@@ -17,7 +17,7 @@ const plain: PolicyLossSettings = {
   entropyCoef: 0
 }
 
-type Batch = Required<Omit<TokenArrays, 'mask' | 'top'>> & { mask: Uint8Array }
+type Batch = Required<Omit<TokenArrays, 'mask' | 'top' | 'sequenceTokens'>> & { mask: Uint8Array }
 
 /** Sequences of the given lengths with everything random; half of the tokens are far enough off to be clipped. */
 function batch(lengths: readonly number[], seed: number): Batch {
