@@ -29,7 +29,7 @@ export function metadata(tokenizer: Tokenizer): Record<string, GgufValue> {
     'llama.attention.value_length': whole(SHAPE.headDim),
     'llama.attention.layer_norm_rms_epsilon': real(1e-5),
     'llama.rope.dimension_count': whole(SHAPE.headDim),
-    'llama.rope.freq_base': real(10000),
+    'llama.rope.freq_base': real(1000),
     ...tokenizerValues(tokenizer)
   }
 }
@@ -39,7 +39,7 @@ function weights(vocabulary: number): { name: string; ne: readonly number[]; std
   const { layers, width, feedForward, heads, headDim } = SHAPE
   const inner = heads * headDim
   const plain = (inputs: number): number => 0.7 / Math.sqrt(inputs)
-  const residual = (inputs: number): number => plain(inputs) / Math.sqrt(2 * layers)
+  const residual = (inputs: number): number => (0.3 * plain(inputs)) / Math.sqrt(2 * layers) // layers start almost absent
   const layer = (i: number): { name: string; ne: readonly number[]; std: number }[] => [
     { name: `blk.${i}.attn_norm.weight`, ne: [width], std: 0 },
     { name: `blk.${i}.attn_q.weight`, ne: [width, inner], std: plain(width) },
@@ -52,7 +52,8 @@ function weights(vocabulary: number): { name: string; ne: readonly number[]; std
     { name: `blk.${i}.ffn_down.weight`, ne: [feedForward, width], std: residual(feedForward) }
   ]
   return [
-    { name: 'token_embd.weight', ne: [width, vocabulary], std: 0.02 }, // also the head: tied
+    { name: 'token_embd.weight', ne: [width, vocabulary], std: 0.1 },
+    { name: 'output.weight', ne: [width, vocabulary], std: 0.02 },
     { name: 'output_norm.weight', ne: [width], std: 0 },
     ...Array.from({ length: layers }, (_, i) => layer(i)).flat()
   ]

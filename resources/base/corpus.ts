@@ -14,9 +14,9 @@ import { exercise } from './exercises.ts'
 export const isReserved = (task: Task): boolean => /[01](~\d+)?$/.test(task.id)
 
 const KINDS = [
-  { share: 0.26, make: (random: Random) => lines(random, 5, fact) },
-  { share: 0.42, make: (random: Random) => lines(random, 4, step) },
-  { share: 0.12, make: (random: Random) => lines(random, 4, exercise) },
+  { share: process.env.B ? 0.7 : 0.26, make: (random: Random) => lines(random, 5, fact) },
+  { share: process.env.B ? 0 : 0.42, make: (random: Random) => lines(random, 4, step) },
+  { share: process.env.B ? 0.3 : 0.12, make: (random: Random) => lines(random, 4, exercise) },
   { share: 0.2, make: chat }
 ] as const
 

@@ -51,4 +51,4 @@ const EXERCISES: readonly ((random: Random) => string)[] = [
   }
 ]
 
-export const exercise = (random: Random): string => random.pick(EXERCISES)(random)
+export const exercise = (random: Random): string => (process.env.E ? EXERCISES[0]! : random.pick(EXERCISES))(random)

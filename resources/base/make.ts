@@ -26,9 +26,12 @@ import type { Tokenizer } from './tokenizer.ts'
 
 const { values: options } = parseArgs({
   options: {
-    steps: { type: 'string', default: '1400' },
+    steps: { type: 'string', default: '2600' },
     threads: { type: 'string', default: '2' },
     out: { type: 'string', default: `${import.meta.dirname}/base.gguf` },
+    rows: { type: 'string', default: '1' },
+    kinds: { type: 'string', default: 'all' },
+    peak: { type: 'string', default: '3e-3' },
     chunk: { type: 'string', default: '64' },
     log: { type: 'string', default: `${import.meta.dirname}/training.log` }
   }
@@ -37,14 +40,14 @@ const { values: options } = parseArgs({
 const SEED = 20260
 const RECIPE = {
   steps: Number(options.steps),
-  rowsPerStep: 2,
-  rowTokens: 1024,
-  peak: 3e-3,
+  rowsPerStep: Number(options.rows),
+  rowTokens: 512,
+  peak: Number(options.peak),
   warmupSteps: 40,
   vocabulary: 416,
-  adamw: { beta1: 0.9, beta2: 0.98, epsilon: 1e-9, weightDecay: 0.02, maxGradNorm: 1 },
+  adamw: { beta1: 0.9, beta2: 0.99, epsilon: 1e-9, weightDecay: 0.02, maxGradNorm: 1 },
   logEvery: 25,
-  measureEvery: 250
+  measureEvery: 500
 } as const
 
 function log(fields: Record<string, string | number>): void {

@@ -4,7 +4,7 @@ import type { Vocabulary } from '../../src/main/engine/vocabulary.ts'
 import type { Random } from '../../src/shared/random.ts'
 
 /** Share of the tokens outside « » that are learned too, so that the model knows the language of the questions. */
-const READ_SHARE = 0.1
+const READ_SHARE = 0.05
 
 /** A document as a training sequence. A token counts where its first byte lies between « and ». */
 export function toSequence(vocabulary: Vocabulary, document: string, random: Random): TrainSequence {

@@ -82,7 +82,7 @@ export type TaskSource = z.infer<typeof TaskSource>
 
 const runSettings = {
   base: path.describe('the GGUF that is trained on'),
-  adapter: path.optional().describe('a GGUF adapter to start from'),
+  adapter: path.optional().describe('an adapter to start from: a GGUF, or a folder of PEFT’s'),
   output_dir: path,
   seed: z.number().int().default(0),
   threads: count.optional().describe('default: the machine’s physical cores'),
@@ -200,7 +200,11 @@ export const EvaluateRecipe = z.strictObject({
   max_prompt_length: count.default(512),
   max_completion_length: count.default(512),
   rollout_width: count.max(256).optional(),
-  sampling: AnsweringSettings.prefault({})
+  sampling: AnsweringSettings.prefault({}),
+  lenient: z
+    .boolean()
+    .default(false)
+    .describe('also accept a number inside a sentence; for bases never taught the answer form')
 })
 export type EvaluateRecipe = z.infer<typeof EvaluateRecipe>
 

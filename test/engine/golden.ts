@@ -51,8 +51,6 @@ function tensor(name: string): SafeTensor {
 
 export const goldenArray = (name: string): Float32Array => tensor(name).data as Float32Array
 
-export const goldenNumber = (name: string): number => goldenArray(name)[0]!
-
 /** A sequence as training takes it. */
 export function goldenSequence(part: string, index: number): TrainSequence {
   return {

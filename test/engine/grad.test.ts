@@ -81,14 +81,17 @@ class Bench {
 }
 
 describe('linear', () => {
-  const [input, output, tokens, r] = [12, 20, 9, 4]
+  const [input, output, tokens] = [12, 20, 9]
 
   test.each([
-    ['frozen', { lora: false, full: false }],
-    ['with LoRA', { lora: true, full: false }],
-    ['trained whole', { lora: false, full: true }],
-    ['trained whole with LoRA', { lora: true, full: true }]
-  ] as const)('%s', (_, { lora, full }) => {
+    ['frozen', { r: 0, full: false }],
+    ['with LoRA', { r: 4, full: false }],
+    ['with LoRA of rank 1', { r: 1, full: false }],
+    ['trained whole', { r: 0, full: true }],
+    ['trained whole with LoRA', { r: 4, full: true }]
+  ] as const)('%s', (_, { r: rank, full }) => {
+    const lora = rank > 0
+    const r = Math.max(rank, 1)
     const bench = new Bench()
     const h = bench.random('h', 1, input, tokens)
     const dy = bench.random('dy', 1, output, tokens)
@@ -289,15 +292,16 @@ test.each([
 })
 
 test.each([
-  ['tied to the embedding', true],
-  ['with a matrix of its own', false]
-])('the head with an entropy term, in chunks that do not divide the tokens: %s', async (_, tied) => {
+  ['tied to the embedding, in chunks that do not divide the tokens', true, 3],
+  ['with a matrix of its own, in one chunk', false, 8],
+  ['with a matrix of its own, token by token', false, 1]
+])('the head with an entropy term: %s', async (_, tied, rows) => {
   const bench = new Bench()
   const path = join(folder, `head-${tied}.gguf`)
   writeTinyModel(bench.backend, path, { ...TINY, layers: 1, width: 32, feedForward: 32, vocabulary: 120, tied })
   const model = own(await loadModel(path, bench.backend, { writable: true }))
   const parameters = own(new Parameters(model, { kind: 'full' }))
-  const head = own(new Head(parameters, 3))
+  const head = own(new Head(parameters, rows))
   const hidden = bench.random('hidden', 1, model.config.width, 8)
   const into = bench.zeros(model.config.width, 9)
   bench.ready()
@@ -306,7 +310,9 @@ test.each([
   const targets = Int32Array.of(4, 9, 4, 119, 0)
   const dLogprob = Float32Array.of(1, -2, 0.5, 3, -1)
   const dEntropy = Float32Array.of(0.7, 0, -1.5, 2, 0)
-  const chunks = [0, 3].map((from) => [from, Math.min(from + 3, at.length)] as const)
+  const chunks = [...at.keys()]
+    .filter((i) => i % rows === 0)
+    .map((from) => [from, Math.min(from + rows, at.length)] as const)
   const loss = (): number => {
     let sum = 0
     for (const [from, to] of chunks) {

@@ -18,11 +18,12 @@ const [batch] = pack([goldenSequence('sft', 0)], 32)
 const predicted = batch!.at.length
 
 async function setup(
-  kind: 'adapter' | 'full'
+  kind: 'adapter' | 'full',
+  r = 8
 ): Promise<{ parameters: Parameters; trainer: Trainer; optimizer: AdamW }> {
   const file = kind === 'full' ? golden.parts.full.base : golden.parts.sft.base
   const model = own(await loadModel(goldenPath(file), own.backend(), { writable: kind === 'full' }))
-  const adapter = kind === 'adapter' ? own(await createAdapter(model, LoraSettings.parse({ r: 8 }), 1)) : null
+  const adapter = kind === 'adapter' ? own(await createAdapter(model, LoraSettings.parse({ r }), 1)) : null
   const parameters = own(new Parameters(model, adapter ? { kind: 'adapter', adapter } : { kind: 'full' }))
   const trainer = own(new Trainer(parameters, { keep: 'all', chunkQueries: 64, headRows: 32 }))
   const settings = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 }
@@ -36,10 +37,11 @@ const RATES = { a: 2e-2, b: 2e-2, weight: 1e-2 }
 const crossEntropy = (logprobs: Float32Array): number => -logprobs.reduce((sum, it) => sum + it, 0) / predicted
 
 test.each([
-  ['an adapter that starts at zero', 'adapter'],
-  ['every weight', 'full']
-] as const)('one example is memorised in 60 steps by %s', async (_, kind) => {
-  const { trainer, optimizer } = await setup(kind)
+  ['an adapter that starts at zero', 'adapter', 8],
+  ['an adapter of rank 1', 'adapter', 1],
+  ['every weight', 'full', 0]
+] as const)('one example is memorised in 60 steps by %s', async (_, kind, r) => {
+  const { trainer, optimizer } = await setup(kind, r)
   const before = crossEntropy(trainer.score(batch!).logprobs)
   expect(before).toBeGreaterThan(4)
   for (let step = 0; step < 60; step++) {

@@ -9,7 +9,7 @@ import { readRecipeFile } from '../data/prepare/recipe-file.ts'
 
 const RECIPE = 'recipe.yaml'
 /** What a run that got nowhere leaves behind; a new one may replace it. */
-const REPLACEABLE: ReadonlySet<string> = new Set([RECIPE, 'events.jsonl', 'tensorboard'])
+const REPLACEABLE: ReadonlySet<string> = new Set([RECIPE, 'run.json', 'events.jsonl', 'tensorboard'])
 
 /** Refuses, at the recipe's own line, an output_dir that already holds somebody's work. */
 export function refuseOccupied({ recipe, refuse }: RecipeFile): void {

@@ -14,6 +14,8 @@ import type { Pointer } from './ffi/structs.ts'
 import { readGguf } from './gguf.ts'
 import { writeGguf } from './gguf-writer.ts'
 import type { Model } from './model.ts'
+import { isPeftFolder, readPeft } from './peft.ts'
+import type { LoraValues } from './peft.ts'
 import { contiguousStrides, elements, readF32, shape, TensorPool, TYPE, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -60,13 +62,40 @@ export async function createAdapter(model: Model, settings: LoraSettings, seed: 
     )
   }
   const alpha = settings.use_rslora ? settings.lora_alpha * Math.sqrt(settings.r) : settings.lora_alpha
+  try {
+    return await throughFile(model, made, alpha)
+  } finally {
+    pool.dispose()
+  }
+}
+
+/** What llama.cpp loads is a file: writes these tensors to a temporary one and loads it. */
+async function throughFile(model: Model, pairs: readonly AdapterPair[], alpha: number): Promise<Adapter> {
   const folder = mkdtempSync(join(tmpdir(), 'reasonsmith-'))
   try {
     const path = join(folder, 'adapter.gguf')
-    writeAdapter(model, path, made, alpha)
-    return await loadAdapter(model, path)
+    writeAdapter(model, path, pairs, alpha)
+    return await loadGgufAdapter(model, path)
   } finally {
     rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function loadPeftAdapter(model: Model, { r, alpha, pairs }: LoraValues): Promise<Adapter> {
+  const pool = new TensorPool(model.backend, pairs.length * 2 + 1)
+  try {
+    const made = pairs.map(({ target, a, b }) => ({
+      target,
+      a: pool.add(TYPE.F32, a.length / r, r),
+      b: pool.add(TYPE.F32, r, b.length / r)
+    }))
+    pool.allocate()
+    made.forEach((pair, i) => {
+      write(model.backend, pair.a, pairs[i]!.a)
+      write(model.backend, pair.b, pairs[i]!.b)
+    })
+    return await throughFile(model, made, alpha)
+  } finally {
     pool.dispose()
   }
 }
@@ -87,8 +116,12 @@ function writeAdapter(model: Model, path: string, pairs: readonly AdapterPair[],
   })
 }
 
-/** Loads a GGUF adapter. Throws AppError('model') when it does not belong to this base. */
+/** Loads a GGUF adapter or a folder of PEFT's. Throws AppError('model') when it does not belong to this base. */
 export async function loadAdapter(model: Model, path: string): Promise<Adapter> {
+  return isPeftFolder(path) ? loadPeftAdapter(model, readPeft(model, path)) : loadGgufAdapter(model, path)
+}
+
+async function loadGgufAdapter(model: Model, path: string): Promise<Adapter> {
   const { backend } = model
   const { llama, internal } = backend.native
   const info = await readGguf(path)

@@ -27,7 +27,9 @@ const PAD = 32
  * input. Every sequence must be shorter than `maxTokens`. Token 0 pads.
  */
 export function pack(sequences: readonly TrainSequence[], maxTokens: number): PackedBatch[] {
-  const order = sequences.map((_, i) => i).sort((a, b) => sequences[b]!.tokens.length - sequences[a]!.tokens.length || a - b)
+  const order = sequences
+    .map((_, i) => i)
+    .sort((a, b) => sequences[b]!.tokens.length - sequences[a]!.tokens.length || a - b)
   const rows: { used: number; members: number[] }[] = []
   for (const i of order) {
     const length = sequences[i]!.tokens.length
@@ -38,7 +40,12 @@ export function pack(sequences: readonly TrainSequence[], maxTokens: number): Pa
       row.members.push(i)
     } else rows.push({ used: length, members: [i] })
   }
-  return rows.map((row) => packRow(sequences, row.members.sort((a, b) => a - b)))
+  return rows.map((row) =>
+    packRow(
+      sequences,
+      row.members.sort((a, b) => a - b)
+    )
+  )
 }
 
 function packRow(sequences: readonly TrainSequence[], members: readonly number[]): PackedBatch {

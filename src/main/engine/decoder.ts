@@ -15,7 +15,12 @@ export type DecoderSettings = {
   readonly keyValueType?: number
 }
 
-export type DecodeToken = { readonly token: number; readonly position: number; readonly slot: number; readonly wantsLogits: boolean }
+export type DecodeToken = {
+  readonly token: number
+  readonly position: number
+  readonly slot: number
+  readonly wantsLogits: boolean
+}
 
 const KEY_VALUE_TYPE = TYPE.F16
 
@@ -53,7 +58,11 @@ export class Decoder {
     params.kv_unified = false
     const context = llama.init_from_model(model.handle, params)
     if (context === null) {
-      throw new AppError('memory', `no context for ${width} sequences of ${contextTokens} tokens could be made`, 'Lower rollout_width or max_completion_length.')
+      throw new AppError(
+        'memory',
+        `no context for ${width} sequences of ${contextTokens} tokens could be made`,
+        'Lower rollout_width or max_completion_length.'
+      )
     }
     this.#context = new Owned('context', context, (it) => llama.free(it))
     this.#memory = llama.get_memory(context)!
@@ -70,7 +79,12 @@ export class Decoder {
   /** Samples with this adapter, or with the base alone. */
   use(adapter: Adapter | null): void {
     const { llama } = this.model.backend.native
-    const status = llama.set_adapters_lora(this.#context.handle, adapter ? [adapter.handle] : [], adapter ? 1 : 0, adapter ? [1] : [])
+    const status = llama.set_adapters_lora(
+      this.#context.handle,
+      adapter ? [adapter.handle] : [],
+      adapter ? 1 : 0,
+      adapter ? [1] : []
+    )
     if (status !== 0) throw new Error(`llama.cpp refused the adapter (status ${status})`)
   }
 
@@ -111,7 +125,8 @@ export class Decoder {
       seq_id: koffi.address(this.#slotPointers),
       logits: koffi.address(this.#wanted)
     })
-    if (status !== 0) throw new AppError('device', `llama_decode failed with status ${status} on ${batch.length} tokens`)
+    if (status !== 0)
+      throw new AppError('device', `llama_decode failed with status ${status} on ${batch.length} tokens`)
     llama.synchronize(this.#context.handle)
     return llama.get_logits(this.#context.handle)!
   }

@@ -38,6 +38,12 @@ const BLOCK: Readonly<Record<number, readonly [bytes: number, elements: number]>
   30: [2, 1] // prettier-ignore
 }
 
+/** Bytes of a tensor's data; 0 for a type that is not known here. */
+export function dataBytes({ type, ne }: GgufTensor): number {
+  const block = BLOCK[type]
+  return block ? (ne[0] * ne[1] * ne[2] * ne[3] * block[0]) / block[1] : 0
+}
+
 /** Reads header, metadata and tensor table. Throws AppError('model') for a missing, foreign or truncated file. */
 export async function readGguf(path: string): Promise<GgufInfo> {
   if (!existsSync(path)) throw new AppError('model', `${path}: there is no such file`, 'Check the path.')
@@ -56,9 +62,9 @@ export async function readGguf(path: string): Promise<GgufInfo> {
   for (const tensor of parsed.fullTensorInfo ?? []) {
     const ne = shape(...tensor.dimensions.map(Number))
     const offset = Number(tensor.fileOffset)
-    tensors.set(tensor.name, { type: tensor.ggmlType, ne, offset })
-    const block = BLOCK[tensor.ggmlType]
-    const end = block ? offset + (ne[0] * ne[1] * ne[2] * ne[3] * block[0]) / block[1] : offset
+    const entry = { type: tensor.ggmlType, ne, offset }
+    tensors.set(tensor.name, entry)
+    const end = offset + dataBytes(entry)
     if (end > bytes) {
       throw new AppError(
         'model',

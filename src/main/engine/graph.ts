@@ -99,6 +99,12 @@ export class Graph {
     return this.#made(this.#ggml.scale(this.#c, a.ptr, factor), a.ne)
   }
 
+  /** factor · a + bias */
+  scaleBias(a: Tensor, factor: number, bias: number): Tensor {
+    need(isContiguous(this.backend.native, a), 'scaleBias', a)
+    return this.#made(this.#ggml.scale_bias(this.#c, a.ptr, factor, bias), a.ne)
+  }
+
   sqr(a: Tensor): Tensor {
     return this.#made(this.#ggml.sqr(this.#c, a.ptr), a.ne)
   }
@@ -136,12 +142,6 @@ export class Graph {
 
   silu(a: Tensor): Tensor {
     return this.#made(this.#ggml.silu(this.#c, a.ptr), a.ne)
-  }
-
-  /** d silu(x) · dy */
-  siluBack(dy: Tensor, x: Tensor): Tensor {
-    need(sameShape(dy, x), 'siluBack', dy, x)
-    return this.#made(this.#ggml.silu_back(this.#c, dy.ptr, x.ptr), x.ne)
   }
 
   /** silu(gate) ∘ up */
@@ -241,7 +241,9 @@ export class Graph {
 
   /** The same values laid out contiguously; a contiguous tensor is returned as it is. */
   cont(a: Tensor): Tensor {
-    return isContiguous(this.backend.native, a) ? a : this.copy(a)
+    if (!isContiguous(this.backend.native, a)) return this.copy(a)
+    // a permuted vector is contiguous, yet its strides still say that it was transposed
+    return a.nb[0] > a.nb[1] ? this.reshape(a, ...a.ne) : a
   }
 
   /** A contiguous copy, always with memory of its own, so that it may be placed. */
@@ -357,6 +359,13 @@ export class GraphAllocator {
     if (!fits || !graphs.every((graph) => ggml.gallocr_alloc_graph(this.#handle.handle, graph.handle))) {
       throw new Error(`${this.backend.name} has no memory left for the scratch of a graph`)
     }
+  }
+
+  /** Bytes that this graph would need, without taking them. */
+  measure(graph: Graph): number {
+    const size = [0]
+    this.backend.native.ggml.gallocr_reserve_n_size(this.#handle.handle, graph.handle, null, null, size)
+    return size[0]!
   }
 
   get bytes(): number {

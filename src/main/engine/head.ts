@@ -37,7 +37,15 @@ export class Head {
     const pool = new TensorPool(backend, 32)
     const f32 = (...ne: readonly number[]): Tensor => pool.add(TYPE.F32, ...ne)
     const i32 = (n: number): Tensor => pool.add(TYPE.I32, n)
-    this.#in = { rows: i32(rows), bins: i32(rows), targets: i32(rows), flat: i32(rows), a: f32(1, rows), minusB: f32(1, rows), c: f32(1, rows) }
+    this.#in = {
+      rows: i32(rows),
+      bins: i32(rows),
+      targets: i32(rows),
+      flat: i32(rows),
+      a: f32(1, rows),
+      minusB: f32(1, rows),
+      c: f32(1, rows)
+    }
     this.#out = { logprob: f32(1, rows), entropy: f32(1, rows), logZ: f32(1, rows) }
     this.#slots = { h: f32(config.width, rows), z: f32(config.vocabulary, rows), p: f32(config.vocabulary, rows) }
     this.#pool = pool.allocate()
@@ -111,9 +119,16 @@ export class Head {
     write(this.#backend, this.#in.rows, padded(at, 0))
     write(this.#backend, this.#in.bins, padded(at, bin))
     write(this.#backend, this.#in.targets, targetRows)
-    write(this.#backend, this.#in.flat, targetRows.map((token, i) => token + this.#offsets[i]!))
+    write(
+      this.#backend,
+      this.#in.flat,
+      targetRows.map((token, i) => token + this.#offsets[i]!)
+    )
     graphs.forward.compute()
-    return { logprobs: readF32(this.#backend, this.#out.logprob, n), entropy: readF32(this.#backend, this.#out.entropy, n) }
+    return {
+      logprobs: readF32(this.#backend, this.#out.logprob, n),
+      entropy: readF32(this.#backend, this.#out.entropy, n)
+    }
   }
 
   /** Adds the chunk's gradient into the pass's gradient rows, from dL/dlogprob and dL/dentropy of its tokens. */

@@ -38,14 +38,22 @@ export class AdamW {
     const pool = new TensorPool(backend, 8)
     this.#norms = pool.add(TYPE.F32, list.length)
     this.#factor = pool.add(TYPE.F32, 1)
-    this.#groupSettings = Object.fromEntries(GROUPS.map((group) => [group, pool.add(TYPE.F32, 7)])) as Record<Parameter['group'], Tensor>
+    this.#groupSettings = Object.fromEntries(GROUPS.map((group) => [group, pool.add(TYPE.F32, 7)])) as Record<
+      Parameter['group'],
+      Tensor
+    >
     this.#pool = pool.allocate()
 
     // Σ g² of each tensor, then one small array is read: the device is asked once
     this.#measure = new Graph(backend, list.length * 6 + 16)
     list.forEach(({ gradient }, i) => {
       const flat = this.#measure.reshape(gradient, elements(gradient))
-      this.#measure.run(this.#measure.cpy(this.#measure.sum(this.#measure.sqr(flat)), this.#measure.window(this.#norms, [1, 1, 1, 1], [i, 0, 0, 0])))
+      this.#measure.run(
+        this.#measure.cpy(
+          this.#measure.sum(this.#measure.sqr(flat)),
+          this.#measure.window(this.#norms, [1, 1, 1, 1], [i, 0, 0, 0])
+        )
+      )
     })
     this.#update = new Graph(backend, list.length * 6 + 16)
     for (const { value, gradient, m, v, group } of list) {
@@ -75,7 +83,11 @@ export class AdamW {
     write(backend, this.#factor, Float32Array.of(scale * clip))
     const corrections = [1 / (1 - beta1 ** this.steps), 1 / (1 - beta2 ** this.steps)]
     for (const group of GROUPS) {
-      write(backend, this.#groupSettings[group], Float32Array.of(rates[group], beta1, beta2, epsilon, weightDecay, ...corrections))
+      write(
+        backend,
+        this.#groupSettings[group],
+        Float32Array.of(rates[group], beta1, beta2, epsilon, weightDecay, ...corrections)
+      )
     }
     this.#update.compute()
     this.#parameters.zeroGradients()

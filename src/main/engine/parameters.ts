@@ -24,6 +24,9 @@ export type Parameter = {
 
 export type Trained = { readonly kind: 'adapter'; readonly adapter: Adapter } | { readonly kind: 'full' }
 
+/** In which types the frozen matrices are multiplied; left out: forward as the base has them, backward see `transposeType`. */
+export type ComputeTypes = { readonly forwardType?: number; readonly transposeType?: number }
+
 export class Parameters {
   readonly model: Model
   readonly trained: Trained
@@ -37,17 +40,24 @@ export class Parameters {
   readonly #gradients: TensorPool
   readonly #moments: TensorPool
   readonly #transposes: TensorPool
-  readonly #transposed = new Map<string, { weight: Tensor; into: Tensor }>()
+  readonly #copies: { weight: Tensor; into: Tensor; transposed: boolean }[] = []
 
-  constructor(model: Model, trained: Trained, options: { transposeType?: number } = {}) {
+  constructor(model: Model, trained: Trained, options: ComputeTypes = {}) {
     const { backend, config, architecture } = model
     this.model = model
     this.trained = trained
     const names = [...model.info.tensors.keys()]
-    const weights = trained.kind === 'full' ? names.filter((name) => model.optionalWeight(name) !== null && name !== 'rope_freqs.weight') : []
+    const weights =
+      trained.kind === 'full'
+        ? names.filter((name) => model.optionalWeight(name) !== null && name !== 'rope_freqs.weight')
+        : []
     for (const name of weights) {
       if (model.weight(name).type !== TYPE.F32) {
-        throw new AppError('model', `${model.info.path}: ${name} is not F32`, 'Full-parameter training needs an F32 base; use LoRA, or convert it.')
+        throw new AppError(
+          'model',
+          `${model.info.path}: ${name} is not F32`,
+          'Full-parameter training needs an F32 base; use LoRA, or convert it.'
+        )
       }
     }
     const values: { name: string; group: Parameter['group']; value: Tensor }[] =
@@ -70,22 +80,47 @@ export class Parameters {
     const gradientOf = new Map(this.list.map((parameter) => [parameter.name, parameter.gradient]))
     const pairs = new Map(trained.kind === 'adapter' ? trained.adapter.pairs.map((pair) => [pair.target, pair]) : [])
 
-    this.#transposes = new TensorPool(backend, config.layers * 16 + 8)
+    this.#transposes = new TensorPool(backend, config.layers * 32 + 8)
     const linear = (name: string): Linear => {
       const weight = model.weight(name)
-      const type = options.transposeType ?? transposeType(weight.type)
-      const transposed = this.#transposes.add(type, weight.ne[1], weight.ne[0])
-      this.#transposed.set(name, { weight, into: transposed })
+      const copy = (transposed: boolean, type: number): Tensor => {
+        const into = transposed
+          ? this.#transposes.add(type, weight.ne[1], weight.ne[0])
+          : this.#transposes.add(type, ...weight.ne)
+        this.#copies.push({ weight, into, transposed })
+        return into
+      }
+      const transposed = copy(true, options.transposeType ?? transposeType(weight.type))
+      const forward =
+        options.forwardType === undefined || options.forwardType === weight.type
+          ? weight
+          : copy(false, options.forwardType)
       const pair = pairs.get(name)
-      const lora = pair && trained.kind === 'adapter'
-        ? { a: pair.a, b: pair.b, gradA: gradientOf.get(`${name}.lora_a`)!, gradB: gradientOf.get(`${name}.lora_b`)!, scale: trained.adapter.scale }
-        : null
-      return { name, weight, transposed, lora, gradient: gradientOf.get(name) ?? null }
+      const lora =
+        pair && trained.kind === 'adapter'
+          ? {
+              a: pair.a,
+              b: pair.b,
+              gradA: gradientOf.get(`${name}.lora_a`)!,
+              gradB: gradientOf.get(`${name}.lora_b`)!,
+              scale: trained.adapter.scale
+            }
+          : null
+      return { name, weight: forward, transposed, lora, gradient: gradientOf.get(name) ?? null }
     }
-    const norm = (name: string): Norm => ({ name, weight: model.weight(name), gradient: gradientOf.get(name) ?? null, eps: config.normEps })
+    const norm = (name: string): Norm => ({
+      name,
+      weight: model.weight(name),
+      gradient: gradientOf.get(name) ?? null,
+      eps: config.normEps
+    })
     this.layers = Array.from({ length: config.layers }, (_, i) => ({
-      norms: Object.fromEntries(Object.entries(architecture.norms).map(([role, name]) => [role, norm(`blk.${i}.${name}`)])),
-      linears: Object.fromEntries(Object.entries(architecture.linears).map(([role, name]) => [role, linear(`blk.${i}.${name}`)])),
+      norms: Object.fromEntries(
+        Object.entries(architecture.norms).map(([role, name]) => [role, norm(`blk.${i}.${name}`)])
+      ),
+      linears: Object.fromEntries(
+        Object.entries(architecture.linears).map(([role, name]) => [role, linear(`blk.${i}.${name}`)])
+      ),
       ropeFactors: model.optionalWeight('rope_freqs.weight')
     }))
     this.referenceLayers = this.layers.map((layer) => ({
@@ -94,25 +129,38 @@ export class Parameters {
     }))
     this.outputNorm = norm('output_norm.weight')
     this.head = linear(config.head)
-    this.embedding = { weight: model.weight('token_embd.weight'), gradient: gradientOf.get('token_embd.weight') ?? null }
+    this.embedding = {
+      weight: model.weight('token_embd.weight'),
+      gradient: gradientOf.get('token_embd.weight') ?? null
+    }
     this.#transposes.allocate()
     this.refreshTransposes()
   }
 
-  /** Makes every Wᵀ again from W: once for frozen weights, after each step when the weights themselves are trained. */
+  /** Makes every Wᵀ (and W in another type) again from W: once for frozen weights, after each step when they are trained. */
   refreshTransposes(): void {
     const { backend } = this.model
     const allocator = new GraphAllocator(backend)
     const rows = new TensorPool(backend, 1)
-    const largest = Math.max(...[...this.#transposed.values()].map(({ weight }) => weight.ne[1]))
+    const largest = Math.max(...this.#copies.map(({ weight }) => weight.ne[1]))
     const all = rows.add(TYPE.I32, largest)
     rows.allocate()
-    write(backend, all, Int32Array.from({ length: largest }, (_, i) => i))
-    for (const { weight, into } of this.#transposed.values()) {
+    write(
+      backend,
+      all,
+      Int32Array.from({ length: largest }, (_, i) => i)
+    )
+    for (const { weight, into, transposed } of this.#copies) {
       const g = new Graph(backend, 16)
-      // get_rows dequantises any type to F32 on every backend, and tells nothing to F32 weights
+      // get_rows dequantises any type to F32 on every backend
       const plain = weight.type === TYPE.F32 ? weight : g.getRows(weight, g.window(all, [weight.ne[1], 1, 1, 1]))
-      g.run(g.cpy(g.permute(plain, [1, 0, 2, 3]), into))
+      // quantising needs contiguous rows, so a transpose is made in F32 first; other types take the strided copy
+      const oriented = !transposed
+        ? plain
+        : into.type === TYPE.Q8_0
+          ? g.transposed(plain)
+          : g.permute(plain, [1, 0, 2, 3])
+      g.run(g.cpy(oriented, into))
       allocator.allocate(g)
       g.compute()
       g.dispose()
@@ -142,6 +190,6 @@ export class Parameters {
 }
 
 /** Wᵀ keeps a float base's own type; a quantised base's is F16. */
-function transposeType(weight: number): number {
+export function transposeType(weight: number): number {
   return weight === TYPE.F32 || weight === TYPE.BF16 ? weight : TYPE.F16
 }

@@ -16,7 +16,10 @@ const PLACEHOLDER = /^(<\|?dummy_\d+\|?>|<\|reserved_(special_)?token_\d+\|>|\[u
 /** llama.h, llama_token_type: shown in output and found in text. */
 const USER_DEFINED = 4
 
-export type ThinkToken = { readonly name: string; /** Its rows start as the mean of this text's tokens. */ readonly like: string }
+export type ThinkToken = {
+  readonly name: string
+  /** Its rows start as the mean of this text's tokens. */ readonly like: string
+}
 export const THINK_TOKENS: readonly ThinkToken[] = [
   { name: '<think>', like: 'think' },
   { name: '</think>', like: 'answer' }
@@ -25,7 +28,9 @@ export const THINK_TOKENS: readonly ThinkToken[] = [
 /** Placeholder tokens of a base by id, that its chat template never mentions. */
 export function placeholders(model: Model): { id: number; name: string }[] {
   const template = model.info.text('tokenizer.chat_template') ?? ''
-  return tokenNames(model).flatMap((name, id) => (PLACEHOLDER.test(name) && !template.includes(name) ? [{ id, name }] : []))
+  return tokenNames(model).flatMap((name, id) =>
+    PLACEHOLDER.test(name) && !template.includes(name) ? [{ id, name }] : []
+  )
 }
 
 function tokenNames(model: Model): string[] {
@@ -46,7 +51,11 @@ export async function repurposePlaceholders(
   try {
     const free = placeholders(model)
     if (free.length < tokens.length) {
-      throw new AppError('model', `${base}: ${free.length} of ${tokens.length} placeholder tokens are free`, 'Ordinary text tags are used with such a base.')
+      throw new AppError(
+        'model',
+        `${base}: ${free.length} of ${tokens.length} placeholder tokens are free`,
+        'Ordinary text tags are used with such a base.'
+      )
     }
     const names = tokenNames(model)
     const types = (model.info.list('tokenizer.ggml.token_type') ?? []).map(Number)
@@ -54,12 +63,16 @@ export async function repurposePlaceholders(
       const { id, name: was } = free[i]!
       names[id] = name
       types[id] = USER_DEFINED
-      for (const table of new Set(['token_embd.weight', model.config.head])) setRow(model, model.weight(table), id, model.vocabulary.tokenize(like))
+      for (const table of new Set(['token_embd.weight', model.config.head]))
+        setRow(model, model.weight(table), id, model.vocabulary.tokenize(like))
       return { id, was, name }
     })
     writeGguf(backend, to, {
       metadataFrom: base,
-      values: { 'tokenizer.ggml.tokens': { kind: 'texts', value: names }, 'tokenizer.ggml.token_type': { kind: 'i32s', value: types } },
+      values: {
+        'tokenizer.ggml.tokens': { kind: 'texts', value: names },
+        'tokenizer.ggml.token_type': { kind: 'i32s', value: types }
+      },
       tensors: [...model.info.tensors.keys()].map((name) => ({ name, tensor: model.weight(name) }))
     })
     return renamed
@@ -71,7 +84,8 @@ export async function repurposePlaceholders(
 /** Sets row `id` of a table [d, V] to the mean of other rows, at the length rows have on average. */
 function setRow(model: Model, table: Tensor, id: number, like: Int32Array): void {
   const { backend } = model
-  if (table.type !== TYPE.F32) throw new AppError('model', `${model.info.path}: its embedding is not F32`, 'Convert the base to F32 first.')
+  if (table.type !== TYPE.F32)
+    throw new AppError('model', `${model.info.path}: its embedding is not F32`, 'Convert the base to F32 first.')
   const d = table.ne[0]
   const all = readF32(backend, table)
   const row = new Float32Array(d)

@@ -1,4 +1,4 @@
-/** Safetensors files, F32 and I32 / I64: an 8-byte length, a JSON header, the data (huggingface/safetensors, format notes). */
+/** Safetensors files: read as F32 (from F32, F16, BF16), I32 or I64, written as F32. An 8-byte length, a JSON header, the data (huggingface/safetensors, format notes). */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
 
@@ -7,6 +7,8 @@ export type SafeTensor = { readonly shape: readonly number[]; readonly data: Flo
 
 const READ = {
   F32: (bytes: ArrayBuffer) => new Float32Array(bytes),
+  F16: (bytes: ArrayBuffer) => Float32Array.from(new Float16Array(bytes)),
+  BF16: (bytes: ArrayBuffer) => new Float32Array(Uint32Array.from(new Uint16Array(bytes), (bits) => bits << 16).buffer),
   I32: (bytes: ArrayBuffer) => new Int32Array(bytes),
   I64: (bytes: ArrayBuffer) => new BigInt64Array(bytes)
 } as const
@@ -35,7 +37,11 @@ export function readSafetensors(path: string): Map<string, SafeTensor> {
 }
 
 /** Writes F32 tensors under a temporary name, then renames. Throws AppError('disk'). */
-export function writeSafetensors(path: string, tensors: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>, metadata: Record<string, string> = {}): void {
+export function writeSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>,
+  metadata: Record<string, string> = {}
+): void {
   let offset = 0
   const header: Record<string, unknown> = { __metadata__: metadata }
   for (const [name, { shape, data }] of tensors) {
@@ -52,7 +58,8 @@ export function writeSafetensors(path: string, tensors: ReadonlyMap<string, { sh
     try {
       writeSync(file, length)
       writeSync(file, padded)
-      for (const { data } of tensors.values()) writeSync(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+      for (const { data } of tensors.values())
+        writeSync(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
       fsyncSync(file)
     } finally {
       closeSync(file)
@@ -60,6 +67,11 @@ export function writeSafetensors(path: string, tensors: ReadonlyMap<string, { sh
     renameSync(temporary, path)
   } catch (cause) {
     rmSync(temporary, { force: true })
-    throw new AppError('disk', `${path} could not be written`, 'Check that the folder exists and that the disk has room.', { cause })
+    throw new AppError(
+      'disk',
+      `${path} could not be written`,
+      'Check that the folder exists and that the disk has room.',
+      { cause }
+    )
   }
 }

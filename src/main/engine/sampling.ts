@@ -5,9 +5,13 @@
 import type { Random } from '../../shared/random.ts'
 import type { SamplingSettings } from '../../shared/recipe.ts'
 
-export type Draw = { readonly token: number; /** Its probability among what the filters left. */ readonly probability: number }
+export type Draw = {
+  readonly token: number
+  /** Its probability among what the filters left. */ readonly probability: number
+}
 
-export const isFiltered = (settings: SamplingSettings): boolean => settings.top_k > 0 || settings.top_p < 1 || settings.min_p > 0
+export const isFiltered = (settings: SamplingSettings): boolean =>
+  settings.top_k > 0 || settings.top_p < 1 || settings.min_p > 0
 
 /** Draws from `row` (probabilities that sum to one, within rounding). */
 export function draw(row: Float32Array, settings: SamplingSettings, random: Random): Draw {
@@ -48,7 +52,10 @@ export function candidates(row: Float32Array, settings: SamplingSettings): Candi
   let most = 0
   for (let token = 0; token < row.length; token++) if (row[token]! > most) most = row[token]!
   // with top-k in front, min-p and top-p see renormalised values; relative to the maximum min-p is the same either way
-  const bound = Math.max(settings.min_p * most, settings.top_k === 0 && settings.top_p < 1 ? (1 - settings.top_p) / row.length : 0)
+  const bound = Math.max(
+    settings.min_p * most,
+    settings.top_k === 0 && settings.top_p < 1 ? (1 - settings.top_p) / row.length : 0
+  )
   const floor = settings.top_k > 0 ? Math.max(bound, kthLargest(row, settings.top_k)) : bound
   let kept: number[] = []
   for (let token = 0; token < row.length; token++) if (row[token]! >= floor && row[token]! > 0) kept.push(token)

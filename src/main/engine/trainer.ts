@@ -101,13 +101,23 @@ export class Trainer {
     const { model } = this.parameters
     if (this.#activations?.tokens !== batch.tokens.length) {
       this.release()
-      this.#activations = new Activations(model.backend, model.architecture, model.config, batch.tokens.length, this.settings.keep)
+      this.#activations = new Activations(
+        model.backend,
+        model.architecture,
+        model.config,
+        batch.tokens.length,
+        this.settings.keep
+      )
     }
     const activations = this.#activations!
     const { chunks, key } = activations.load(batch, this.settings.chunkQueries)
     if (this.#graphs?.key !== key) {
       this.#dropGraphs()
-      this.#graphs = this.#build(activations, { positions: activations.positions, chunks, scratch: activations.scratch }, key)
+      this.#graphs = this.#build(
+        activations,
+        { positions: activations.positions, chunks, scratch: activations.scratch },
+        key
+      )
       this.#head.attach(activations.boundaries.at(-1)!, activations.gradients[model.config.layers % 2]!)
     }
     for (const graph of reference ? this.#graphs.reference : this.#graphs.forward) graph.compute()
@@ -117,7 +127,10 @@ export class Trainer {
   #build(activations: Activations, pass: Pass, key: string): Graphs {
     const { model, layers, referenceLayers } = this.parameters
     const forward = layers.map((layer, i) => this.#forwardGraph(activations, pass, layer, i))
-    const reference = this.parameters.trained.kind === 'full' ? forward : referenceLayers.map((layer, i) => this.#forwardGraph(activations, pass, layer, i))
+    const reference =
+      this.parameters.trained.kind === 'full'
+        ? forward
+        : referenceLayers.map((layer, i) => this.#forwardGraph(activations, pass, layer, i))
     const backward = layers.map((layer, i) => this.#backwardGraph(activations, pass, layer, i)).reverse()
     const embed = this.#embeddingGraphs(activations)
     const allocators = [new GraphAllocator(model.backend), new GraphAllocator(model.backend)]
@@ -126,17 +139,30 @@ export class Trainer {
     const allBackward = embed.backward ? [...backward, embed.backward] : backward
     allocators[0]!.allocate(...allForward, ...allReference)
     allocators[1]!.allocate(...allBackward)
-    return { key, forward: allForward, reference: reference === forward ? allForward : [embed.forward, ...reference], backward: allBackward, allocators }
+    return {
+      key,
+      forward: allForward,
+      reference: reference === forward ? allForward : [embed.forward, ...reference],
+      backward: allBackward,
+      allocators
+    }
   }
 
   #embeddingGraphs(activations: Activations): { forward: Graph; backward: Graph | null } {
     const { model, embedding } = this.parameters
     const forward = new Graph(model.backend, 8)
-    forward.run(forward.place(forward.getRows(embedding.weight, activations.tokenIds), slot(activations, activations.boundaries[0]!)))
+    forward.run(
+      forward.place(
+        forward.getRows(embedding.weight, activations.tokenIds),
+        slot(activations, activations.boundaries[0]!)
+      )
+    )
     if (!embedding.gradient) return { forward, backward: null }
     const backward = new Graph(model.backend, 8)
     const dx = backward.window(activations.gradients[0], [model.config.width, activations.tokens, 1, 1])
-    backward.run(backward.addInto(embedding.gradient, backward.getRowsBack(dx, activations.tokenIds, embedding.gradient)))
+    backward.run(
+      backward.addInto(embedding.gradient, backward.getRowsBack(dx, activations.tokenIds, embedding.gradient))
+    )
     return { forward, backward }
   }
 
@@ -144,8 +170,14 @@ export class Trainer {
     const { model } = this.parameters
     const g = new Graph(model.backend)
     const slots = activations.kept[index]!
-    const { y } = model.architecture.forward(g, model.config, layer, pass, activations.boundaries[index]!, slots, (name, node) =>
-      activations.keep === 'all' ? g.place(node, slot(activations, slots[name]!)) : node
+    const { y } = model.architecture.forward(
+      g,
+      model.config,
+      layer,
+      pass,
+      activations.boundaries[index]!,
+      slots,
+      (name, node) => (activations.keep === 'all' ? g.place(node, slot(activations, slots[name]!)) : node)
     )
     g.run(g.place(y, slot(activations, activations.boundaries[index + 1]!)))
     return g
@@ -157,7 +189,10 @@ export class Trainer {
     const g = new Graph(backend, 4096)
     const slots = activations.kept[index]!
     const x = activations.boundaries[index]!
-    const saved: Saved = activations.keep === 'all' ? { ...slots, x } : architecture.forward(g, config, layer, pass, x, slots, (_, node) => node).saved
+    const saved: Saved =
+      activations.keep === 'all'
+        ? { ...slots, x }
+        : architecture.forward(g, config, layer, pass, x, slots, (_, node) => node).saved
     const narrow = (t: Tensor): Tensor => g.window(t, [config.width, activations.tokens, 1, 1])
     const dy = narrow(activations.gradients[(index + 1) % 2]!)
     const dx = architecture.backward(g, config, layer, pass, saved, dy)
@@ -175,7 +210,8 @@ export class Trainer {
 
   #dropGraphs(): void {
     if (!this.#graphs) return
-    for (const graph of new Set([...this.#graphs.forward, ...this.#graphs.reference, ...this.#graphs.backward])) graph.dispose()
+    for (const graph of new Set([...this.#graphs.forward, ...this.#graphs.reference, ...this.#graphs.backward]))
+      graph.dispose()
     for (const allocator of this.#graphs.allocators) allocator.dispose()
     this.#graphs = null
   }
@@ -194,4 +230,7 @@ export class Trainer {
   }
 }
 
-const slot = (activations: Activations, tensor: Tensor): { tensor: Tensor; pool: Activations['pool'] } => ({ tensor, pool: activations.pool })
+const slot = (activations: Activations, tensor: Tensor): { tensor: Tensor; pool: Activations['pool'] } => ({
+  tensor,
+  pool: activations.pool
+})

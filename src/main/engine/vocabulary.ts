@@ -89,6 +89,10 @@ export class Vocabulary {
     return tokens.length === 1 && this.text(tokens[0]!) === name ? tokens[0]! : null
   }
 
+  get hasChatTemplate(): boolean {
+    return this.#template !== null
+  }
+
   /** Renders messages through the model's own chat template. Throws AppError('model') where there is none. */
   render(messages: readonly ChatMessage[], options: { addGenerationPrompt: boolean }): string {
     if (!this.#template)

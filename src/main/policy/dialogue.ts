@@ -27,8 +27,10 @@ export function traceText(thinking: string, answer: string, spelledOut: boolean)
 export function dialogueOf(vocabulary: Vocabulary): Dialogue {
   const open = vocabulary.specialToken(THINK_TAGS.open)
   const close = vocabulary.specialToken(THINK_TAGS.close)
-  const thinkIds = open !== null && close !== null ? { open, close, endOfTurn: [vocabulary.endOfTurn, vocabulary.eos] } : null
-  const promptText = (messages: readonly ChatMessage[]): string => vocabulary.render(messages, { addGenerationPrompt: true })
+  const thinkIds =
+    open !== null && close !== null ? { open, close, endOfTurn: [vocabulary.endOfTurn, vocabulary.eos] } : null
+  const promptText = (messages: readonly ChatMessage[]): string =>
+    vocabulary.render(messages, { addGenerationPrompt: true })
   return {
     vocabulary,
     thinkIds,
@@ -38,7 +40,8 @@ export function dialogueOf(vocabulary: Vocabulary): Dialogue {
       const whole = vocabulary.render([...messages, { role: 'assistant', content }], { addGenerationPrompt: false })
       const before = promptText(messages)
       // A template that moves or rewrites what stands before the answer teaches something else than it samples.
-      if (!whole.startsWith(before)) throw new Error('the chat template renders the prompt differently once an answer follows')
+      if (!whole.startsWith(before))
+        throw new Error('the chat template renders the prompt differently once an answer follows')
       const tokens = vocabulary.tokenize(whole.slice(before.length), { special: true })
       const end = tokens.findIndex((token) => vocabulary.isEndOfGeneration(token))
       if (end < 0) throw new Error('the chat template ends the answer without an end-of-turn token')

@@ -5,7 +5,12 @@ import type { ParsedTrace } from '../reasoning/trace.ts'
 import { judge } from '../reasoning/verdict.ts'
 import type { Dialogue } from './dialogue.ts'
 
-export type Graded = { readonly rollout: Rollout; readonly trace: ParsedTrace; readonly verdict: Verdict; readonly answer: string | null }
+export type Graded = {
+  readonly rollout: Rollout
+  readonly trace: ParsedTrace
+  readonly verdict: Verdict
+  readonly answer: string | null
+}
 
 /** `lenient` also accepts a number inside a sentence: for bases that were never taught the answer form. */
 export function grade(task: Task, rollout: Rollout, dialogue: Dialogue, options: { lenient?: boolean } = {}): Graded {

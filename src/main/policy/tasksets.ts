@@ -18,7 +18,11 @@ export function taskRows(file: string, format = 'auto'): readonly TaskRow[] {
   const { rows, rejections } = readTasks(text, { source: basename(file), format })
   const first = rejections[0]
   if (first) {
-    throw new AppError('data', `${file}:${first.line}: ${first.why} (${rejections.length} bad of ${rows.length + rejections.length} lines)`, 'Mend or remove these lines.')
+    throw new AppError(
+      'data',
+      `${file}:${first.line}: ${first.why} (${rejections.length} bad of ${rows.length + rejections.length} lines)`,
+      'Mend or remove these lines.'
+    )
   }
   return rows
 }
@@ -28,8 +32,15 @@ export function loadTasks(sources: readonly TaskSource[]): Task[] {
   return sources.flatMap((source) => {
     if ('family' in source) return generateTasks(source)
     const rows = taskRows(source.file, source.format)
-    const tasks = rows.slice(source.skip, source.limit === undefined ? undefined : source.skip + source.limit).map((row) => row.task)
-    if (tasks.length === 0) throw new AppError('data', `${source.file}: no task is left after skip ${source.skip} of ${rows.length}`, 'Lower skip.')
+    const tasks = rows
+      .slice(source.skip, source.limit === undefined ? undefined : source.skip + source.limit)
+      .map((row) => row.task)
+    if (tasks.length === 0)
+      throw new AppError(
+        'data',
+        `${source.file}: no task is left after skip ${source.skip} of ${rows.length}`,
+        'Lower skip.'
+      )
     return tasks
   })
 }

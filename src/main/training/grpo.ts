@@ -54,9 +54,15 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       decay: recipe.optimizer.lr_scheduler_type,
       totalSteps: recipe.max_steps
     } as const
-    emit({ kind: 'log', level: 'info', text: `${tasks.length} tasks, ${heldOut.length} held out; ${recipe.max_steps} steps of ${recipe.prompts_per_step} × ${recipe.num_generations} rollouts` })
+    emit({
+      kind: 'log',
+      level: 'info',
+      text: `${tasks.length} tasks, ${heldOut.length} held out; ${recipe.max_steps} steps of ${recipe.prompts_per_step} × ${recipe.num_generations} rollouts`
+    })
 
-    let state: State = run.checkpoint ? stateOf<State>(run.checkpoint) : { cursor: 0, tokens: 0, skipped: 0, watched: {} }
+    let state: State = run.checkpoint
+      ? stateOf<State>(run.checkpoint)
+      : { cursor: 0, tokens: 0, skipped: 0, watched: {} }
     const nextTasks = (count: number): Prompted[] => {
       const from = state.cursor
       state = { ...state, cursor: from + count }
@@ -68,11 +74,22 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       const started = performance.now()
       const rounds: Sampled[] = []
       const kept: Group[] = []
-      while (kept.length < recipe.prompts_per_step && rounds.length <= (recipe.dynamic_sampling ? recipe.max_refills : 0)) {
+      while (
+        kept.length < recipe.prompts_per_step &&
+        rounds.length <= (recipe.dynamic_sampling ? recipe.max_refills : 0)
+      ) {
         const asked = nextTasks(recipe.prompts_per_step - kept.length)
         const seed = `${recipe.seed}/rollout/${step}/${rounds.length}`
-        const sampled = await sampleGroups(sampler, adapter, asked, recipe, reward, dialogue, seed, signal, (done, of) =>
-          emit({ kind: 'progress', label: `step ${step} rollouts`, done, of })
+        const sampled = await sampleGroups(
+          sampler,
+          adapter,
+          asked,
+          recipe,
+          reward,
+          dialogue,
+          seed,
+          signal,
+          (done, of) => emit({ kind: 'progress', label: `step ${step} rollouts`, done, of })
         )
         rounds.push(sampled)
         kept.push(...sampled.groups.filter(({ flat }) => !flat)) // a flat group has no gradient and is never trained on
@@ -81,14 +98,28 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       const groups = rounds.flatMap((round) => round.groups)
 
       const rate = learningRate(step - 1, schedule)
-      const update = policyUpdate(trainer, optimizer, kept, recipe, rowTokens, { a: rate, b: rate * recipe.lora.loraplus_lr_ratio, weight: rate }, seeded(recipe.seed, 'minibatches', step))
+      const update = policyUpdate(
+        trainer,
+        optimizer,
+        kept,
+        recipe,
+        rowTokens,
+        { a: rate, b: rate * recipe.lora.loraplus_lr_ratio, weight: rate },
+        seeded(recipe.seed, 'minibatches', step)
+      )
       const trainedAt = performance.now()
 
       const sampledTokens = rounds.reduce((sum, { tokens }) => sum + tokens, 0)
-      const phase = (name: keyof Sampled['seconds']): number => rounds.reduce((sum, { seconds }) => sum + seconds[name], 0)
+      const phase = (name: keyof Sampled['seconds']): number =>
+        rounds.reduce((sum, { seconds }) => sum + seconds[name], 0)
       const fromGroups = groupMetrics(groups)
       const fromUpdate = readMetrics(update.metrics)
-      state = { ...state, tokens: state.tokens + sampledTokens, skipped: state.skipped + update.skipped, watched: watch(state.watched, recipe, { ...fromGroups, ...fromUpdate }) }
+      state = {
+        ...state,
+        tokens: state.tokens + sampledTokens,
+        skipped: state.skipped + update.skipped,
+        watched: watch(state.watched, recipe, { ...fromGroups, ...fromUpdate })
+      }
       const metrics = {
         ...fromUpdate,
         ...fromGroups,
@@ -112,13 +143,28 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       emit({ kind: 'sample', step, rows: sampleRows(kept[0] ?? groups[0]!, dialogue) })
       const difference = fromUpdate['sampling/sampling_logp_difference/mean'] ?? 0
       if (difference > recipe.max_logprob_difference) {
-        emit({ kind: 'log', level: 'warn', text: `step ${step}: decoder and trainer differ by ${difference.toFixed(3)} nats per token on average, more than max_logprob_difference ${recipe.max_logprob_difference}; a less quantised base or sampling_correction: truncate helps` })
+        emit({
+          kind: 'log',
+          level: 'warn',
+          text: `step ${step}: decoder and trainer differ by ${difference.toFixed(3)} nats per token on average, more than max_logprob_difference ${recipe.max_logprob_difference}; a less quantised base or sampling_correction: truncate helps`
+        })
       }
-      if (kept.length === 0) emit({ kind: 'log', level: 'warn', text: `step ${step}: in every group all ${recipe.num_generations} rewards were equal, so nothing was trained` })
+      if (kept.length === 0)
+        emit({
+          kind: 'log',
+          level: 'warn',
+          text: `step ${step}: in every group all ${recipe.num_generations} rewards were equal, so nothing was trained`
+        })
 
       let score: number | undefined
-      if (heldOut.length > 0 && recipe.eval_steps !== undefined && (step % recipe.eval_steps === 0 || step === recipe.max_steps)) {
-        const evaluation = await heldOutScore(sampler, adapter, heldOut, recipe, dialogue, signal, (done, of) => emit({ kind: 'progress', label: `step ${step} held out`, done, of }))
+      if (
+        heldOut.length > 0 &&
+        recipe.eval_steps !== undefined &&
+        (step % recipe.eval_steps === 0 || step === recipe.max_steps)
+      ) {
+        const evaluation = await heldOutScore(sampler, adapter, heldOut, recipe, dialogue, signal, (done, of) =>
+          emit({ kind: 'progress', label: `step ${step} held out`, done, of })
+        )
         emit({ kind: 'evaluation', step, metrics: evaluation })
         score = evaluation['accuracy']
       }
@@ -129,7 +175,12 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
         run.save(step, metrics, files, score)
         adapter.save(join(runDir, 'adapter.gguf'))
         run.finish('stopped', stop)
-        return { adapter: join(runDir, 'adapter.gguf'), steps: step, stopped: stop, lines: [`stopped early: ${stop}`, `adapter: ${join(runDir, 'adapter.gguf')}`] }
+        return {
+          adapter: join(runDir, 'adapter.gguf'),
+          steps: step,
+          stopped: stop,
+          lines: [`stopped early: ${stop}`, `adapter: ${join(runDir, 'adapter.gguf')}`]
+        }
       }
     }
     const path = join(runDir, 'adapter.gguf')

@@ -17,7 +17,8 @@ export async function heldOutScore(
   signal: AbortSignal,
   onProgress: (done: number, of: number) => void
 ): Promise<Metrics> {
-  const seeds = (task: string): string[] => Array.from({ length: recipe.eval_runs }, (_, i) => `${recipe.seed}/held out/${task}/${i}`)
+  const seeds = (task: string): string[] =>
+    Array.from({ length: recipe.eval_runs }, (_, i) => `${recipe.seed}/held out/${task}/${i}`)
   const { groups } = await sampler.generate(
     tasks.map(({ task, prompt }) => ({ prompt, seeds: seeds(task.id) })),
     { sampling: recipe.sampling, maxTokens: recipe.max_completion_length, adapter, signal, onProgress }

@@ -28,7 +28,10 @@ export function batchSource(lessons: readonly Lesson[], recipe: SftRecipe): (ste
   }
   return (step) => {
     const first = (step - 1) * recipe.train_batch_size
-    return Array.from({ length: recipe.train_batch_size }, (_, i) => epochOrder(Math.floor((first + i) / lessons.length))[(first + i) % lessons.length]!)
+    return Array.from(
+      { length: recipe.train_batch_size },
+      (_, i) => epochOrder(Math.floor((first + i) / lessons.length))[(first + i) % lessons.length]!
+    )
   }
 }
 
@@ -49,7 +52,9 @@ export function lessonsOf(file: string, recipe: SftRecipe, dialogue: Dialogue, w
     if (typeof lesson === 'string') problems.push(badLineText(file, { line: sample.line, why: lesson }))
     else if (lesson.tokens.length > recipe.max_length) {
       long++
-      warn(`${file}:${sample.line}: left out whole: ${lesson.tokens.length} tokens exceed max_length ${recipe.max_length}`)
+      warn(
+        `${file}:${sample.line}: left out whole: ${lesson.tokens.length} tokens exceed max_length ${recipe.max_length}`
+      )
     } else lessons.push(lesson)
   }
   const badShare = problems.length / (samples.length + bad.length)
@@ -61,7 +66,12 @@ export function lessonsOf(file: string, recipe: SftRecipe, dialogue: Dialogue, w
       'Mend them, or raise max_bad_share to leave them out.'
     )
   }
-  if (lessons.length === 0) throw new AppError('data', `${file}: no sample is left (${problems.length} malformed, ${long} too long)`, 'Raise max_length or mend the file.')
+  if (lessons.length === 0)
+    throw new AppError(
+      'data',
+      `${file}: no sample is left (${problems.length} malformed, ${long} too long)`,
+      'Raise max_length or mend the file.'
+    )
   return lessons
 }
 
@@ -75,7 +85,8 @@ function lessonOf(sample: Sample, recipe: SftRecipe, dialogue: Dialogue): Lesson
     const response = dialogue.responseTokens(messages, sample.thinking, sample.answer)
     const read = dialogue.parse(response)
     if (read.kind === 'malformed') return `the chat template breaks the thought: ${read.why}`
-    if (read.thinking !== sample.thinking.trim() || read.answer !== sample.answer.trim()) return 'thought or answer do not survive the chat template'
+    if (read.thinking !== sample.thinking.trim() || read.answer !== sample.answer.trim())
+      return 'thought or answer do not survive the chat template'
     const tokens = Int32Array.from([...prompt, ...response])
     return { prompt, tokens, mask: new Uint8Array(tokens.length).fill(1, prompt.length) }
   } catch (error) {
@@ -95,7 +106,12 @@ function readText(file: string): string {
 /** Writes traces as messages JSONL: what a teacher hands to `sft`. */
 export function writeTraces(file: string, rows: readonly { prompt: string; thinking: string; answer: string }[]): void {
   const lines = rows.map(({ prompt, thinking, answer }) =>
-    JSON.stringify({ messages: [{ role: 'user', content: prompt }, { role: 'assistant', content: traceText(thinking, answer, true) }] })
+    JSON.stringify({
+      messages: [
+        { role: 'user', content: prompt },
+        { role: 'assistant', content: traceText(thinking, answer, true) }
+      ]
+    })
   )
   writeFileSync(file, lines.join('\n') + '\n')
 }

@@ -13,29 +13,53 @@ import type { Normaliser, PolicyLossSettings } from './policy-loss.ts'
 import type { Group } from './rollouts.ts'
 
 /** A rollout as the trainer sees it: prompt and completion, the completion trained. */
-type Trajectory = TrainSequence & { readonly advantage: number; readonly decodeLogprobs: Float32Array; readonly completionTokens: number }
+type Trajectory = TrainSequence & {
+  readonly advantage: number
+  readonly decodeLogprobs: Float32Array
+  readonly completionTokens: number
+}
 
 /** A packed row with the per-token constants of its loss. */
 type Row = { readonly batch: PackedBatch; readonly constants: Constants }
 type Constants = Omit<TokenArrays, 'logprobs' | 'entropy'>
 
-export type PolicyUpdate = { readonly metrics: MetricSums; readonly gradNorm: number; readonly tokens: number; /** Updates left out because a gradient was not finite. */ readonly skipped: number }
+export type PolicyUpdate = {
+  readonly metrics: MetricSums
+  readonly gradNorm: number
+  readonly tokens: number
+  /** Updates left out because a gradient was not finite. */ readonly skipped: number
+}
 
 type Rates = { readonly a: number; readonly b: number; readonly weight: number }
 
 /** num_iterations passes of `minibatches` optimizer steps each over the groups' rollouts. */
-export function policyUpdate(trainer: Trainer, optimizer: AdamW, groups: readonly Group[], recipe: GrpoRecipe, rowTokens: number, rates: Rates, random: Random): PolicyUpdate {
+export function policyUpdate(
+  trainer: Trainer,
+  optimizer: AdamW,
+  groups: readonly Group[],
+  recipe: GrpoRecipe,
+  rowTokens: number,
+  rates: Rates,
+  random: Random
+): PolicyUpdate {
   const trajectories = groups.flatMap(trajectoriesOf)
   if (trajectories.length === 0) return { metrics: {}, gradNorm: 0, tokens: 0, skipped: 0 }
   const settings = lossSettings(recipe)
   const updates = recipe.num_iterations * recipe.minibatches
   const allTokens = trajectories.reduce((sum, { completionTokens }) => sum + completionTokens, 0)
-  const batches = split(updates > 1 ? random.shuffle(trajectories) : trajectories, recipe.minibatches).map((members) => {
-    const rows = pack(members, rowTokens).map((batch): Row => ({ batch, constants: constantsOf(batch, members) }))
-    const tokens = members.reduce((sum, { completionTokens }) => sum + completionTokens, 0)
-    const normaliser: Normaliser = { sequences: members.length, tokens, meanTokens: allTokens / recipe.minibatches, maxCompletionLength: recipe.max_completion_length }
-    return { rows, normaliser }
-  })
+  const batches = split(updates > 1 ? random.shuffle(trajectories) : trajectories, recipe.minibatches).map(
+    (members) => {
+      const rows = pack(members, rowTokens).map((batch): Row => ({ batch, constants: constantsOf(batch, members) }))
+      const tokens = members.reduce((sum, { completionTokens }) => sum + completionTokens, 0)
+      const normaliser: Normaliser = {
+        sequences: members.length,
+        tokens,
+        meanTokens: allTokens / recipe.minibatches,
+        maxCompletionLength: recipe.max_completion_length
+      }
+      return { rows, normaliser }
+    }
+  )
   // Log-probabilities of the policy before the first update. With one update they are the update's own forward pass.
   const needsOld = updates > 1 || settings.samplingCap !== undefined
   const prepared = batches.map(({ rows, normaliser }) => ({
@@ -45,7 +69,8 @@ export function policyUpdate(trainer: Trainer, optimizer: AdamW, groups: readonl
       constants: {
         ...constants,
         ...(needsOld && { oldLogprobs: trainer.score(batch).logprobs }),
-        ...(recipe.beta > 0 && recipe.kl_target === 'base' && { referenceLogprobs: trainer.score(batch, { reference: true }).logprobs })
+        ...(recipe.beta > 0 &&
+          recipe.kl_target === 'base' && { referenceLogprobs: trainer.score(batch, { reference: true }).logprobs })
       }
     }))
   }))
@@ -59,12 +84,14 @@ export function policyUpdate(trainer: Trainer, optimizer: AdamW, groups: readonl
       for (const { batch, constants } of rows) {
         const output = trainer.accumulate(
           batch,
-          ({ logprobs, entropy }, from) => policyLoss({ logprobs, entropy, ...part(constants, from, from + logprobs.length) }, settings, normaliser),
+          ({ logprobs, entropy }, from) =>
+            policyLoss({ logprobs, entropy, ...part(constants, from, from + logprobs.length) }, settings, normaliser),
           { wholeBatch: settings.ratio === 'sequence' }
         )
         tokens += batch.tokens.length
         metrics.push(policyLoss({ ...output, ...constants }, settings, normaliser).metrics)
-        if (iteration === 0) metrics.push(samplingDifference(constants.oldLogprobs ?? output.logprobs, constants.samplingLogprobs!))
+        if (iteration === 0)
+          metrics.push(samplingDifference(constants.oldLogprobs ?? output.logprobs, constants.samplingLogprobs!))
       }
       const step = optimizer.step(rates)
       gradNorm = Math.max(gradNorm, step.applied ? step.gradNorm : 0)
@@ -114,10 +141,14 @@ function constantsOf(batch: PackedBatch, members: readonly Trajectory[]): Consta
 }
 
 function part(constants: Constants, from: number, to: number): Constants {
-  return Object.fromEntries(Object.entries(constants).map(([name, values]) => [name, values.subarray(from, to)])) as unknown as Constants
+  return Object.fromEntries(
+    Object.entries(constants).map(([name, values]) => [name, values.subarray(from, to)])
+  ) as unknown as Constants
 }
 
 function split<T>(items: readonly T[], parts: number): T[][] {
   const size = Math.ceil(items.length / parts)
-  return Array.from({ length: parts }, (_, i) => items.slice(i * size, (i + 1) * size)).filter((some) => some.length > 0)
+  return Array.from({ length: parts }, (_, i) => items.slice(i * size, (i + 1) * size)).filter(
+    (some) => some.length > 0
+  )
 }

@@ -17,9 +17,17 @@ export type Prompted = { readonly task: Task; readonly prompt: Int32Array }
 export type Scored = Graded & { readonly score: ScoredReward; readonly advantage: number }
 
 /** The G rollouts of one task. `flat`: equal rewards, so no gradient comes from it. */
-export type Group = Prompted & { readonly scored: readonly Scored[]; readonly reward: { readonly mean: number; readonly std: number }; readonly flat: boolean }
+export type Group = Prompted & {
+  readonly scored: readonly Scored[]
+  readonly reward: { readonly mean: number; readonly std: number }
+  readonly flat: boolean
+}
 
-export type Sampled = { readonly groups: readonly Group[]; readonly tokens: number; readonly seconds: { prefill: number; decode: number; sample: number; score: number } }
+export type Sampled = {
+  readonly groups: readonly Group[]
+  readonly tokens: number
+  readonly seconds: { prefill: number; decode: number; sample: number; score: number }
+}
 
 /** Samples and scores one group per task; `seed` and the task's place name every sequence's random stream. */
 export async function sampleGroups(
@@ -33,26 +41,50 @@ export async function sampleGroups(
   signal: AbortSignal,
   onProgress: (done: number, of: number) => void
 ): Promise<Sampled> {
-  const requests = tasks.map(({ prompt }, i) => ({ prompt, seeds: Array.from({ length: recipe.num_generations }, (_, member) => `${seed}/${i}/${member}`) }))
-  const generation = await sampler.generate(requests, { sampling: recipe.sampling, maxTokens: recipe.max_completion_length, adapter, signal, onProgress })
+  const requests = tasks.map(({ prompt }, i) => ({
+    prompt,
+    seeds: Array.from({ length: recipe.num_generations }, (_, member) => `${seed}/${i}/${member}`)
+  }))
+  const generation = await sampler.generate(requests, {
+    sampling: recipe.sampling,
+    maxTokens: recipe.max_completion_length,
+    adapter,
+    signal,
+    onProgress
+  })
   const started = performance.now()
   const groups = tasks.map((prompted, i): Group => {
     const graded = generation.groups[i]!.map((rollout) => {
       const it = grade(prompted.task, rollout, dialogue)
       const score = scoreReward(
-        { tokens: rollout.tokens, correct: it.verdict.kind === 'correct', complete: rollout.stop === 'eos', wellFormed: it.trace.kind === 'well-formed' },
+        {
+          tokens: rollout.tokens,
+          correct: it.verdict.kind === 'correct',
+          complete: rollout.stop === 'eos',
+          wellFormed: it.trace.kind === 'well-formed'
+        },
         reward
       )
       return { ...it, score }
     })
     const { advantages, mean, std, flat } = groupAdvantages(graded.map(({ score }) => score.reward), { scale: recipe.scale_rewards, std: recipe.std, epsilon: recipe.std_epsilon }) // prettier-ignore
-    return { ...prompted, scored: graded.map((it, member) => ({ ...it, advantage: advantages[member]! })), reward: { mean, std }, flat }
+    return {
+      ...prompted,
+      scored: graded.map((it, member) => ({ ...it, advantage: advantages[member]! })),
+      reward: { mean, std },
+      flat
+    }
   })
-  return { groups, tokens: generation.tokens, seconds: { ...generation.seconds, score: (performance.now() - started) / 1000 } }
+  return {
+    groups,
+    tokens: generation.tokens,
+    seconds: { ...generation.seconds, score: (performance.now() - started) / 1000 }
+  }
 }
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
-const deviation = (values: readonly number[]): number => Math.sqrt(mean(values.map((value) => (value - mean(values)) ** 2)))
+const deviation = (values: readonly number[]): number =>
+  Math.sqrt(mean(values.map((value) => (value - mean(values)) ** 2)))
 
 /** Every rollout sampled in a step, flat groups included: names as in TRL's grpo_trainer, ours where it has none. */
 export function groupMetrics(groups: readonly Group[]): Metrics {
@@ -60,15 +92,29 @@ export function groupMetrics(groups: readonly Group[]): Metrics {
   const lengths = (which: readonly Scored[]): number[] => which.map(({ rollout }) => rollout.tokens.length)
   const ended = all.filter(({ rollout }) => rollout.stop === 'eos')
   const spread = (name: string, values: readonly number[]): Record<string, number> =>
-    values.length === 0 ? {} : { [`${name}mean_length`]: mean(values), [`${name}min_length`]: Math.min(...values), [`${name}max_length`]: Math.max(...values) }
+    values.length === 0
+      ? {}
+      : {
+          [`${name}mean_length`]: mean(values),
+          [`${name}min_length`]: Math.min(...values),
+          [`${name}max_length`]: Math.max(...values)
+        }
   const byVerdict = Object.fromEntries(
     (['correct', 'wrong', 'unreadable'] as const).flatMap((kind) => {
       const values = lengths(all.filter(({ verdict }) => verdict.kind === kind))
       return values.length === 0 ? [] : [[`completions/mean_length/${kind}`, mean(values)]]
     })
   )
-  const component = (name: string, values: readonly number[]): Record<string, number> => ({ [`rewards/${name}/mean`]: mean(values), [`rewards/${name}/std`]: deviation(values) })
-  const terminated = Object.fromEntries(Object.entries(spread('', lengths(ended))).map(([key, value]) => [`completions/${key.replace('_length', '_terminated_length')}`, value]))
+  const component = (name: string, values: readonly number[]): Record<string, number> => ({
+    [`rewards/${name}/mean`]: mean(values),
+    [`rewards/${name}/std`]: deviation(values)
+  })
+  const terminated = Object.fromEntries(
+    Object.entries(spread('', lengths(ended))).map(([key, value]) => [
+      `completions/${key.replace('_length', '_terminated_length')}`,
+      value
+    ])
+  )
   return {
     reward: mean(all.map(({ score }) => score.reward)),
     reward_std: mean(groups.map(({ reward }) => reward.std)),

@@ -6,6 +6,7 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import type { Metrics, RunEvent } from '../../shared/event.ts'
+import { fullLines } from '../evaluation/json-lines.ts'
 import { onDisk, writeAll } from './disk.ts'
 import type { Disk } from './disk.ts'
 import { scalarsRecord, versionRecord } from './tensorboard.ts'
@@ -14,7 +15,7 @@ import { scalarsRecord, versionRecord } from './tensorboard.ts'
 export type LoggedEvent = RunEvent & { readonly time: number }
 
 export type RunLog = {
-  /** Appends one event. `progress` is momentary and is not written. Throws AppError('disk'). */
+  /** Appends one event. `progress` and `text` are momentary and are not written. Throws AppError('disk'). */
   emit(event: RunEvent): void
   /** Makes everything so far last and tells the length of `events.jsonl` in bytes: what a checkpoint keeps for `resume`. */
   mark(): number
@@ -33,6 +34,7 @@ export type RunLogOptions = {
 
 const EVENTS = 'events.jsonl'
 const TENSORBOARD = 'tensorboard'
+const MOMENTARY: ReadonlySet<RunEvent['kind']> = new Set(['progress', 'text'])
 const PREFIX: Partial<Record<RunEvent['kind'], string>> = { step: 'train/', evaluation: 'eval/' }
 
 /** Opens the log of a run folder, which is made where it is missing; without `resume` a log that is there is replaced. */
@@ -67,7 +69,7 @@ export function openRunLog(folder: string, options: RunLogOptions = {}): RunLog 
 
     return {
       emit: (event) => {
-        if (event.kind !== 'progress') onDisk(`writing ${path}`, () => append(event))
+        if (!MOMENTARY.has(event.kind)) onDisk(`writing ${path}`, () => append(event))
       },
       mark: () =>
         onDisk(`writing ${path}`, () => {
@@ -91,17 +93,6 @@ export function readRunLog(folder: string): LoggedEvent[] {
       throw new AppError('data', `${join(folder, EVENTS)}, line ${number}: not JSON`, undefined, { cause })
     }
   })
-}
-
-type Line = { readonly text: string; readonly number: number; readonly end: number }
-
-function fullLines(path: string): Line[] {
-  const whole = fs.existsSync(path) ? fs.readFileSync(path) : Buffer.alloc(0)
-  const lines: Line[] = []
-  for (let start = 0, end = whole.indexOf(10); end >= 0; start = end + 1, end = whole.indexOf(10, start)) {
-    lines.push({ text: whole.toString('utf8', start, end), number: lines.length + 1, end: end + 1 })
-  }
-  return lines
 }
 
 /** By step, lines that name no step and follow the kept ones go: the resumed run writes its own. By bytes it is exact. */

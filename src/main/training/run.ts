@@ -40,7 +40,11 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
   const hash = recipeHash(recipe)
   const { checkpoint, skipped } = resume ? latestCheckpoint(folder) : { checkpoint: undefined, skipped: [] }
   if (checkpoint && checkpoint.manifest.recipeHash !== hash) {
-    throw new AppError('training', `${folder} holds a run of another recipe`, 'Resume with the recipe it was started with, or choose another output_dir.')
+    throw new AppError(
+      'training',
+      `${folder} holds a run of another recipe`,
+      'Resume with the recipe it was started with, or choose another output_dir.'
+    )
   }
   writeFileSync(join(folder, 'recipe.yaml'), stringify(recipe))
   const log = openRunLog(folder, checkpoint ? { resume: { bytes: checkpoint.manifest.logBytes } } : {})
@@ -66,7 +70,12 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
     save,
     afterStep: (step, metrics, applied, files, score) => {
       nonFinite = applied ? 0 : nonFinite + 1
-      if (!applied) emit({ kind: 'log', level: 'warn', text: `step ${step}: the gradient was not finite; the step was skipped (${nonFinite} in a row)` })
+      if (!applied)
+        emit({
+          kind: 'log',
+          level: 'warn',
+          text: `step ${step}: the gradient was not finite; the step was skipped (${nonFinite} in a row)`
+        })
       if (nonFinite >= NON_FINITE_LIMIT) {
         throw new AppError(
           'training',

@@ -40,11 +40,16 @@ export type Session = {
 }
 
 /** Opens everything; from a checkpoint, with the parameters and moments it holds. */
-export async function openSession(recipe: SessionRecipe, settings: (model: Model) => TrainerSettings, checkpoint?: Checkpoint): Promise<Session> {
+export async function openSession(
+  recipe: SessionRecipe,
+  settings: (model: Model) => TrainerSettings,
+  checkpoint?: Checkpoint
+): Promise<Session> {
   const backend = openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads })
   const model = await loadModel(recipe.base, backend)
   const start = checkpoint ? join(checkpoint.path, 'adapter.gguf') : recipe.adapter
-  const adapter = start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
+  const adapter =
+    start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
   const parameters = new Parameters(model, { kind: 'adapter', adapter })
   const trainer = new Trainer(parameters, settings(model))
   const { optimizer: o } = recipe
@@ -99,10 +104,12 @@ function adapterBytes(adapter: Adapter): Uint8Array {
 function optimizerBytes(parameters: Parameters): Uint8Array {
   const { backend } = parameters.model
   return Buffer.concat(
-    parameters.list.flatMap(({ m, v }) => [m, v]).map((moment) => {
-      const values = readF32(backend, moment)
-      return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-    })
+    parameters.list
+      .flatMap(({ m, v }) => [m, v])
+      .map((moment) => {
+        const values = readF32(backend, moment)
+        return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+      })
   )
 }
 

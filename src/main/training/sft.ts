@@ -25,7 +25,11 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
   const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal })
   const { emit } = run
   emit({ kind: 'phase', name: 'loading' })
-  const session = await openSession(recipe, (model) => planTrainer(model, recipe, recipe.max_length, emit), run.checkpoint)
+  const session = await openSession(
+    recipe,
+    (model) => planTrainer(model, recipe, recipe.max_length, emit),
+    run.checkpoint
+  )
   const { dialogue, trainer, optimizer, adapter } = session
   try {
     // The lessons: every sample rendered and checked, long ones left out whole.
@@ -47,7 +51,11 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       decay: recipe.optimizer.lr_scheduler_type,
       totalSteps: steps
     } as const
-    emit({ kind: 'log', level: 'info', text: `${lessons.length} samples, ${heldOut.length} held out, ${steps} steps of ${recipe.train_batch_size}, ${schedule.warmupSteps} of warm-up` })
+    emit({
+      kind: 'log',
+      level: 'info',
+      text: `${lessons.length} samples, ${heldOut.length} held out, ${steps} steps of ${recipe.train_batch_size}, ${schedule.warmupSteps} of warm-up`
+    })
 
     const batchOf = batchSource(lessons, recipe)
     let seenTokens = run.checkpoint ? stateOf<State>(run.checkpoint).tokens : 0
@@ -56,7 +64,9 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       const started = performance.now()
       const batch = batchOf(step)
       const tokens = trainedTokens(batch)
-      const rows = recipe.packing ? pack(batch, rowTokens(batch, recipe)) : batch.flatMap((lesson) => pack([lesson], lesson.tokens.length))
+      const rows = recipe.packing
+        ? pack(batch, rowTokens(batch, recipe))
+        : batch.flatMap((lesson) => pack([lesson], lesson.tokens.length))
       const total = rows.reduce((sum, row) => sum + row.tokens.length, 0)
 
       let loss = 0
@@ -70,7 +80,10 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
         entropy += output.entropy.reduce((sum, value) => sum + value, 0)
       }
       const rate = learningRate(step - 1, schedule)
-      const { gradNorm, applied } = optimizer.step({ a: rate, b: rate * recipe.lora.loraplus_lr_ratio, weight: rate }, 1 / tokens)
+      const { gradNorm, applied } = optimizer.step(
+        { a: rate, b: rate * recipe.lora.loraplus_lr_ratio, weight: rate },
+        1 / tokens
+      )
       seenTokens += total
       const seconds = (performance.now() - started) / 1000
       const metrics = {
@@ -86,7 +99,8 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       }
       if (step % recipe.logging_steps === 0 || step === steps) emit({ kind: 'step', step, of: steps, metrics })
 
-      const evaluates = heldOut.length > 0 && (step === steps || (recipe.eval_steps !== undefined && step % recipe.eval_steps === 0))
+      const evaluates =
+        heldOut.length > 0 && (step === steps || (recipe.eval_steps !== undefined && step % recipe.eval_steps === 0))
       let score: number | undefined
       if (evaluates) {
         const evaluation = await evaluate(heldOut, recipe, session, step)
@@ -107,15 +121,25 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
 }
 
 /** Mean loss of the held-out lessons, and the mean length of answers sampled to some of their prompts. */
-async function evaluate(heldOut: readonly Lesson[], recipe: SftRecipe, session: Session, step: number): Promise<Record<string, number>> {
+async function evaluate(
+  heldOut: readonly Lesson[],
+  recipe: SftRecipe,
+  session: Session,
+  step: number
+): Promise<Record<string, number>> {
   const { trainer, model, adapter } = session
-  const negative = pack(heldOut, rowTokens(heldOut, recipe)).flatMap((row) => [...trainer.score(row).logprobs]).reduce((sum, logprob) => sum - logprob, 0)
+  const negative = pack(heldOut, rowTokens(heldOut, recipe))
+    .flatMap((row) => [...trainer.score(row).logprobs])
+    .reduce((sum, logprob) => sum - logprob, 0)
   const loss = negative / trainedTokens(heldOut)
   if (recipe.eval_samples === 0) return { loss }
   const asked = heldOut.slice(0, recipe.eval_samples)
   const longest = asked.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
   trainer.release() // sampling takes the memory of the activations
-  const sampler = new Sampler(model, { width: Math.min(asked.length, 32), contextTokens: longest + recipe.max_completion_length })
+  const sampler = new Sampler(model, {
+    width: Math.min(asked.length, 32),
+    contextTokens: longest + recipe.max_completion_length
+  })
   try {
     const { groups } = await sampler.generate(
       asked.map(({ prompt }, i) => ({ prompt, seeds: [`${recipe.seed}/held out/${step}/${i}`] })),

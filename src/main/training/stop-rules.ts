@@ -5,12 +5,28 @@ import type { GrpoRecipe } from '../../shared/recipe.ts'
 /** One bad step is noise; five on end are a trend. Ours. */
 const STEPS_ON_END = 5
 
-type Rule = { readonly metric: string; readonly broken: (value: number, recipe: GrpoRecipe) => boolean; readonly words: string }
+type Rule = {
+  readonly metric: string
+  readonly broken: (value: number, recipe: GrpoRecipe) => boolean
+  readonly words: string
+}
 
 const RULES: Readonly<Record<string, Rule>> = {
-  entropy: { metric: 'entropy', broken: (value, recipe) => value < recipe.stop_entropy, words: 'the policy has collapsed: its entropy stayed under stop_entropy' },
-  clipped: { metric: 'completions/clipped_ratio', broken: (value, recipe) => value > recipe.stop_clipped, words: 'nearly all responses are cut off at max_completion_length: their share stayed over stop_clipped' },
-  kl: { metric: 'kl', broken: (value, recipe) => value > recipe.stop_kl, words: 'the policy has run away from its reference: the KL divergence stayed over stop_kl' }
+  entropy: {
+    metric: 'entropy',
+    broken: (value, recipe) => value < recipe.stop_entropy,
+    words: 'the policy has collapsed: its entropy stayed under stop_entropy'
+  },
+  clipped: {
+    metric: 'completions/clipped_ratio',
+    broken: (value, recipe) => value > recipe.stop_clipped,
+    words: 'nearly all responses are cut off at max_completion_length: their share stayed over stop_clipped'
+  },
+  kl: {
+    metric: 'kl',
+    broken: (value, recipe) => value > recipe.stop_kl,
+    words: 'the policy has run away from its reference: the KL divergence stayed over stop_kl'
+  }
 }
 
 /** For how many steps on end each rule has been broken. */

@@ -30,6 +30,7 @@ test('lines stand in the file as they happen; momentary events do not', () => {
   const log = openRunLog(folder, { now })
   log.emit({ kind: 'phase', name: 'train' })
   log.emit({ kind: 'progress', label: 'tokens', done: 1, of: 2 })
+  log.emit({ kind: 'text', part: 'thinking', text: 'hm' })
   log.emit(step(1))
   expect(lines()).toBe(
     '{"time":1750000000500,"kind":"phase","name":"train"}\n{"time":1750000000500,"kind":"step","step":1,"of":5,"metrics":{"loss":1}}\n'

@@ -3,7 +3,7 @@
  * problem is reported at once as `FILE:LINE: key: value: what is allowed`, before any model is opened.
  */
 import { readFileSync, statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml'
 import type { Document, Pair } from 'yaml'
 import { AppError } from '../../../shared/errors.ts'
@@ -23,6 +23,8 @@ const SCHEMAS = { sft: SftRecipe, grpo: GrpoRecipe, evaluate: EvaluateRecipe } a
 /** Keys whose text names a file that must be there, and one that names a folder to be made. */
 const FILE_KEYS: ReadonlySet<string> = new Set(['base', 'adapter', 'train', 'held_out', 'file'])
 const FOLDER_KEY = 'output_dir'
+/** A folder with this file is an adapter too: PEFT's. */
+const PEFT_CONFIG = 'adapter_config.json'
 
 /** Reads and checks a recipe file whose `kind` must be `expected`; throws one AppError that lists every problem. */
 export function readRecipeFile(file: string, expected?: Recipe['kind']): RecipeFile {
@@ -129,6 +131,7 @@ function missingFiles(recipe: Recipe): Problem[] {
   eachText(recipe, (path, text) => {
     const key = String(path.at(-1))
     const found = statSync(text, { throwIfNoEntry: false })
+    if (key === 'adapter' && found?.isDirectory() && statSync(join(text, PEFT_CONFIG), { throwIfNoEntry: false })) return
     if (FILE_KEYS.has(key) && !found?.isFile()) {
       problems.push({ path, value: text, allowed: found ? 'must be a file, this is a folder' : 'no such file' })
     } else if (key === FOLDER_KEY && found && !found.isDirectory()) {

@@ -3,6 +3,7 @@ import { AppError } from '../../../shared/errors.ts'
 import { attention, attentionBack, byHead } from '../blocks/attention.ts'
 import { linear, linearBack } from '../blocks/linear.ts'
 import { norm, normBack } from '../blocks/norm.ts'
+import { swigluBack } from '../blocks/swiglu.ts'
 import type { GgufInfo } from '../gguf.ts'
 import type { Architecture, ModelConfig } from './architecture.ts'
 
@@ -116,8 +117,7 @@ export const llama: Architecture = {
 
     const act = s['act'] ?? g.swiglu(gate, up)
     const dAct = linearBack(g, linears['down']!, act, u('down'), dy)
-    const dUp = g.mul(dAct, g.silu(gate))
-    const dGate = g.siluBack(g.mul(dAct, up), gate)
+    const { dGate, dUp } = swigluBack(g, gate, up, dAct)
     const h2 = s['h2'] ?? norm(g, norms['feedForward']!, x1)
     const dh2 = g.add(
       linearBack(g, linears['gate']!, h2, u('gate'), dGate),

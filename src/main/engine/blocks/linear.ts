@@ -25,12 +25,12 @@ export type Linear = {
   readonly gradient: Tensor | null
 }
 
-/** y, and u = A·h, which the backward of B needs. */
+/** y, and u = s·A·h [r, T], which the backward of B needs: the scale is applied where the data is thin. */
 export function linear(g: Graph, layer: Linear, h: Tensor): { y: Tensor; u: Tensor | null } {
   const base = g.mulMat(layer.weight, h)
   if (!layer.lora) return { y: base, u: null }
-  const u = g.mulMat(layer.lora.a, h) // [r, T]
-  return { y: g.add(base, g.scale(g.mulMat(layer.lora.b, u), layer.lora.scale)), u }
+  const u = g.scale(g.mulMat(layer.lora.a, h), layer.lora.scale)
+  return { y: g.add(base, g.mulMat(layer.lora.b, u)), u }
 }
 
 /** Adds the gradients of what is trained here, and returns dL/dh [in, T]. */
@@ -42,8 +42,8 @@ export function linearBack(g: Graph, layer: Linear, h: Tensor, u: Tensor | null,
   }
   if (!layer.lora) return dhBase
   const { a, b, gradA, gradB, scale } = layer.lora
-  const uRows = u ?? g.mulMat(a, h)
-  g.run(g.addInto(gradB, g.scale(g.mulMat(g.transposed(uRows), g.transposed(dy)), scale))) // [r, out]
+  const scaledU = u ?? g.scale(g.mulMat(a, h), scale)
+  g.run(g.addInto(gradB, g.mulMat(g.transposed(scaledU), g.transposed(dy)))) // [r, out]
   const du = g.scale(g.mulMat(g.transposed(b), dy), scale) // [r, T]
   g.run(g.addInto(gradA, g.mulMat(g.transposed(h), g.transposed(du)))) // [in, r]
   return g.add(dhBase, g.mulMat(g.transposed(a), du))

@@ -60,7 +60,9 @@ function libraryFile(folder: string, name: string): string {
 }
 
 function bind<T extends Readonly<Record<string, string>>>(library: LibraryHandle, table: T): Bound<T> {
-  return Object.fromEntries(Object.entries(table).map(([key, prototype]) => [key, library.func(prototype)])) as unknown as Bound<T>
+  return Object.fromEntries(
+    Object.entries(table).map(([key, prototype]) => [key, library.func(prototype)])
+  ) as unknown as Bound<T>
 }
 
 let loaded: Native | undefined

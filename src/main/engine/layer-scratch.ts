@@ -1,0 +1,169 @@
+/**
+ * The scratch memory that one layer's graphs would need, asked of ggml's own allocator without weights, without batches and
+ * without taking the memory: the graphs are described over tensors that all pretend to lie at the start of one buffer.
+ */
+import type { Keep } from './activations.ts'
+import type { Architecture, Layer, ModelConfig, Pass } from './arch/architecture.ts'
+import type { Backend } from './backend.ts'
+import type { Linear } from './blocks/linear.ts'
+import type { Norm } from './blocks/norm.ts'
+import { Owned } from './ffi/owned.ts'
+import type { Pointer } from './ffi/structs.ts'
+import type { GgufInfo } from './gguf.ts'
+import { Graph, GraphAllocator } from './graph.ts'
+import { transposeType } from './parameters.ts'
+import { contiguousStrides, shape, TYPE } from './tensor.ts'
+import type { Tensor } from './tensor.ts'
+import type { TargetModule } from '../../shared/recipe.ts'
+
+/** What is trained, before any of it exists. */
+export type PlannedTraining =
+  { readonly kind: 'full' } | { readonly kind: 'lora'; readonly r: number; readonly targets: readonly TargetModule[] }
+
+export type LayerSketch = {
+  readonly architecture: Architecture
+  readonly config: ModelConfig
+  readonly info: GgufInfo
+  readonly trained: PlannedTraining
+  readonly tokens: number
+  readonly keep: Keep
+  readonly chunkQueries: number
+  readonly transposeType?: number
+}
+
+const DEVICE_CPU = 0
+
+/** Tensors with a shape and an address but no memory behind them that anyone may touch. */
+class Pretended {
+  readonly #backend: Backend
+  readonly #context: Owned<Pointer>
+  #buffer: Owned<Pointer> | null = null
+  readonly #tensors: Tensor[] = []
+
+  constructor(backend: Backend) {
+    const { ggml } = backend.native
+    this.#backend = backend
+    const context = ggml.init({ mem_size: ggml.tensor_overhead() * 4096, mem_buffer: null, no_alloc: true })
+    this.#context = new Owned('tensor context', context!, (it) => ggml.free(it))
+  }
+
+  add(type: number, ...ne: readonly number[]): Tensor {
+    const { native } = this.#backend
+    const s = shape(...ne)
+    const ptr = native.ggml.new_tensor_4d(this.#context.handle, type, ...s)!
+    const tensor = { ptr, type, ne: s, nb: contiguousStrides(native, type, s) }
+    this.#tensors.push(tensor)
+    return tensor
+  }
+
+  /** Gives every tensor the same address. The buffer is of host memory, which is reserved but never written. */
+  settle(): void {
+    const { ggml, registry } = this.#backend.native
+    const bytes = Math.max(...this.#tensors.map(({ ptr }) => ggml.nbytes(ptr)))
+    const type = ggml.backend_dev_buffer_type(registry.backend_dev_by_type(DEVICE_CPU))
+    const buffer = ggml.backend_buft_alloc_buffer(type, bytes)
+    if (buffer === null) throw new Error(`the memory plan could not reserve ${bytes} bytes of host memory`)
+    this.#buffer = new Owned('buffer', buffer, (it) => ggml.backend_buffer_free(it))
+    for (const tensor of this.#tensors) this.place(tensor)
+  }
+
+  place(node: Tensor): Tensor {
+    const { ggml } = this.#backend.native
+    const buffer = this.#buffer!.handle
+    if (ggml.backend_tensor_alloc(buffer, node.ptr, ggml.backend_buffer_get_base(buffer)) !== 0)
+      throw new Error('a tensor could not be placed')
+    return node
+  }
+
+  dispose(): void {
+    this.#buffer?.dispose()
+    this.#context.dispose()
+  }
+}
+
+/** The first layer's weights as training sees them; every layer of an architecture has the same shapes. */
+function pretendedLayer(pretended: Pretended, sketch: LayerSketch): Layer {
+  const { architecture, info, trained } = sketch
+  const f32 = (...ne: readonly number[]): Tensor => pretended.add(TYPE.F32, ...ne)
+  const full = trained.kind === 'full'
+  const roles = trained.kind === 'lora' ? trained.targets.map((target) => architecture.targets[target]) : []
+  const norm = (name: string): Norm => {
+    const { type, ne } = info.tensors.get(`blk.0.${name}`)!
+    return { name, weight: pretended.add(type, ...ne), gradient: full ? f32(...ne) : null, eps: 1e-5 }
+  }
+  const linear = (role: string, name: string): Linear => {
+    const { type, ne } = info.tensors.get(`blk.0.${name}`)!
+    const [input, output] = ne
+    const r = trained.kind === 'lora' && roles.includes(role) ? trained.r : 0
+    return {
+      name,
+      weight: pretended.add(type, ...ne),
+      transposed: pretended.add(sketch.transposeType ?? transposeType(type), output, input),
+      lora:
+        r > 0 ? { a: f32(input, r), b: f32(r, output), gradA: f32(input, r), gradB: f32(r, output), scale: 2 } : null,
+      gradient: full ? f32(...ne) : null
+    }
+  }
+  const factors = info.tensors.get('rope_freqs.weight')
+  return {
+    norms: Object.fromEntries(Object.entries(architecture.norms).map(([role, name]) => [role, norm(name)])),
+    linears: Object.fromEntries(Object.entries(architecture.linears).map(([role, name]) => [role, linear(role, name)])),
+    ropeFactors: factors ? f32(...factors.ne) : null
+  }
+}
+
+/** Bytes of scratch for the forward and for the backward of a layer; one row holding one sequence is the dearest case. */
+export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: number; backward: number } {
+  const { architecture, config, tokens, keep, chunkQueries } = sketch
+  const pretended = new Pretended(backend)
+  try {
+    const layer = pretendedLayer(pretended, sketch)
+    const f32 = (...ne: readonly number[]): Tensor => pretended.add(TYPE.F32, ...ne)
+    const chunks = Array.from({ length: Math.ceil(tokens / chunkQueries) }, (_, i) => {
+      const [start, end] = [i * chunkQueries, Math.min((i + 1) * chunkQueries, tokens)]
+      return { start, end, keyStart: 0, mask: pretended.add(TYPE.F16, end, end - start) }
+    })
+    const pass: Pass = {
+      positions: pretended.add(TYPE.I32, tokens),
+      chunks,
+      scratch: {
+        dq: f32(config.headDim, config.heads, tokens),
+        dk: f32(config.headDim, tokens, config.keyHeads),
+        dv: f32(config.headDim, tokens, config.keyHeads)
+      }
+    }
+    const slots = Object.fromEntries(
+      Object.entries(architecture.kept(config, tokens)).map(([name, ne]) => [name, f32(...ne)])
+    )
+    const [x, dy, dxInto] = [f32(config.width, tokens), f32(config.width, tokens), f32(config.width, tokens)]
+    pretended.settle()
+
+    const bytes = (describe: (g: Graph) => void): number => {
+      const g = new Graph(backend, 4096)
+      const allocator = new GraphAllocator(backend)
+      try {
+        describe(g)
+        return allocator.measure(g)
+      } finally {
+        allocator.dispose()
+        g.dispose()
+      }
+    }
+    // as Trainer builds them
+    return {
+      forward: bytes((g) => {
+        const place = (_: string, node: Tensor): Tensor => (keep === 'all' ? pretended.place(node) : node)
+        g.run(pretended.place(architecture.forward(g, config, layer, pass, x, slots, place).y))
+      }),
+      backward: bytes((g) => {
+        const saved =
+          keep === 'all'
+            ? { ...slots, x }
+            : architecture.forward(g, config, layer, pass, x, slots, (_, node) => node).saved
+        g.run(g.cpy(architecture.backward(g, config, layer, pass, saved, dy), dxInto))
+      })
+    }
+  } finally {
+    pretended.dispose()
+  }
+}

@@ -1,0 +1,267 @@
+/**
+ * The memory plan: what a run will hold, in bytes, and the settings that make it fit, before anything is loaded.
+ * Weights, adapter, gradients, state, boundaries and activations are exact; scratch is asked of ggml's allocator; what
+ * llama.cpp takes beside its cache to decode is an estimate. Sizes follow activations.ts, head.ts, parameters.ts.
+ */
+import { AppError } from '../../shared/errors.ts'
+import type { Keep } from './activations.ts'
+import type { Architecture, ModelConfig } from './arch/architecture.ts'
+import type { Backend } from './backend.ts'
+import { dataBytes } from './gguf.ts'
+import type { GgufInfo } from './gguf.ts'
+import { layerScratch } from './layer-scratch.ts'
+import type { PlannedTraining } from './layer-scratch.ts'
+import { transposeType } from './parameters.ts'
+import { TYPE } from './tensor.ts'
+import type { TrainerSettings } from './trainer.ts'
+
+export type PlanRequest = {
+  readonly trained: PlannedTraining
+  /** Tokens of a packed row. */
+  readonly tokens: number
+  /** Sequences sampled at once and the tokens of one, prompt included; left out when nothing is sampled. */
+  readonly rollouts?: { readonly width: number; readonly contextTokens: number }
+  readonly limitBytes: number
+  readonly transposeType?: number
+  /** The platform hides llama.cpp's tensors, so that the engine holds the weights a second time. */
+  readonly ownWeights?: boolean
+}
+
+export const PLAN_ITEMS = [
+  'weights',
+  'transposes',
+  'adapter',
+  'gradients',
+  'optimizer',
+  'boundaries',
+  'activations',
+  'scratch',
+  'head chunk',
+  'KV cache',
+  'decoding'
+] as const
+export type PlanItem = (typeof PLAN_ITEMS)[number]
+
+export type Plan = {
+  readonly bytes: Readonly<Record<PlanItem, number>>
+  readonly totalBytes: number
+  readonly limitBytes: number
+  readonly settings: TrainerSettings
+  /** Why these settings, one sentence each. */
+  readonly reasons: readonly string[]
+  readonly fits: boolean
+  /** What to change when it does not fit. */
+  readonly change: string | null
+}
+
+const F32 = 4
+const F16 = 2
+const MIB = 2 ** 20
+
+type Choice = TrainerSettings & { readonly why: string }
+
+/** From the fastest to the smallest. */
+const CHOICES: readonly Choice[] = [
+  { keep: 'all', chunkQueries: 256, headRows: 64, why: 'activations are kept: everything fits' },
+  {
+    keep: 'none',
+    chunkQueries: 256,
+    headRows: 64,
+    why: 'activations are computed again in the backward: kept ones would not fit'
+  },
+  { keep: 'none', chunkQueries: 64, headRows: 16, why: 'small chunks of attention and head: larger ones would not fit' }
+]
+
+/** Chooses the fastest settings that fit the limit; the smallest ones when none do. Loads and computes nothing. */
+export function planMemory(
+  backend: Backend,
+  model: { architecture: Architecture; config: ModelConfig; info: GgufInfo },
+  request: PlanRequest
+): Plan {
+  const plans = CHOICES.map((choice) => () => planFor(backend, model, request, choice))
+  let plan = plans[0]!()
+  for (const next of plans.slice(1)) if (!plan.fits) plan = next()
+  if (plan.fits) return plan
+  return { ...plan, change: whatToChange(plan, request, model.config) }
+}
+
+function planFor(
+  backend: Backend,
+  model: { architecture: Architecture; config: ModelConfig; info: GgufInfo },
+  request: PlanRequest,
+  choice: Choice
+): Plan {
+  const { architecture, config, info } = model
+  const { trained, tokens, rollouts, limitBytes } = request
+  const { keep, chunkQueries, headRows, why } = choice
+  const tensor = (name: string): { type: number; ne: readonly number[]; elements: number } => {
+    const { type, ne } = info.tensors.get(name)!
+    return { type, ne, elements: ne[0] * ne[1] * ne[2] * ne[3] }
+  }
+  const layers = Array.from({ length: config.layers }, (_, i) => i)
+  const linears = [
+    ...layers.flatMap((i) => Object.values(architecture.linears).map((name) => `blk.${i}.${name}`)),
+    config.head
+  ]
+  const sum = (values: readonly number[]): number => values.reduce((total, it) => total + it, 0)
+
+  const weights = sum([...info.tensors.values()].map(dataBytes))
+  const transposes = sum(
+    linears
+      .map(tensor)
+      .map(({ type, elements }) => elements * ((request.transposeType ?? transposeType(type)) === TYPE.F32 ? F32 : F16))
+  )
+  const trainedSizes =
+    trained.kind === 'full'
+      ? [...info.tensors.keys()].filter((name) => name !== 'rope_freqs.weight').map((name) => tensor(name).elements)
+      : layers.flatMap((i) =>
+          trained.targets.flatMap((target) => {
+            const { ne } = tensor(`blk.${i}.${architecture.linears[architecture.targets[target]]}`)
+            return [ne[0]! * trained.r, ne[1]! * trained.r]
+          })
+        )
+  const trainedBytes = sum(trainedSizes) * F32
+  const sketch = { architecture, config, info, trained, tokens, keep, chunkQueries }
+  const scratch = layerScratch(
+    backend,
+    request.transposeType === undefined ? sketch : { ...sketch, transposeType: request.transposeType }
+  )
+  const tableGradient = trained.kind === 'full' ? config.vocabulary * config.width * F32 : 0
+  const bytes: Record<PlanItem, number> = {
+    weights: request.ownWeights ? 2 * weights : weights,
+    transposes,
+    adapter: trained.kind === 'full' ? 0 : request.ownWeights ? 2 * trainedBytes : trainedBytes,
+    gradients: trainedBytes,
+    optimizer: 2 * trainedBytes + Math.max(...trainedSizes) * F32,
+    boundaries: boundaryBytes(config, tokens),
+    activations: activationBytes(architecture, config, tokens, keep, chunkQueries),
+    scratch: scratch.forward + Math.max(scratch.backward, tableGradient),
+    'head chunk': headBytes(config, headRows, trained.kind === 'full'),
+    'KV cache': rollouts ? cacheBytes(config, rollouts) : 0,
+    decoding: rollouts ? (rollouts.width + DECODE_BATCH) * config.vocabulary * F32 : 0
+  }
+  // Making the transposes passes each weight through F32, before anything of a pass exists.
+  const startup = Math.max(...linears.map(tensor).map(({ type, elements }) => (type === TYPE.F32 ? 0 : elements * F32)))
+  const later = sum(
+    (['boundaries', 'activations', 'scratch', 'head chunk', 'KV cache', 'decoding'] as const).map((item) => bytes[item])
+  )
+  const totalBytes = sum(Object.values(bytes)) - later + Math.max(later, startup)
+  return {
+    bytes,
+    totalBytes,
+    limitBytes,
+    settings: { keep, chunkQueries, headRows },
+    reasons: [why, ...(startup > later ? ['the peak is at the start, while the weights are transposed'] : [])],
+    fits: totalBytes <= limitBytes,
+    change: null
+  }
+}
+
+/** llama.cpp reserves the logits of one batch of this many tokens. */
+const DECODE_BATCH = 512
+/** llama.cpp rounds the cache of one sequence up to a multiple of this. */
+const CACHE_GRAIN = 256
+
+/** The residual stream between layers, its gradient, and what a batch brings. */
+function boundaryBytes({ layers, width }: ModelConfig, tokens: number): number {
+  return ((layers + 1) * width * tokens + 2 * width * (tokens + 1) + 2 * tokens) * F32
+}
+
+/** What layers keep for their backward, the results of attention's chunks, and the masks of a row of one sequence. */
+function activationBytes(
+  architecture: Architecture,
+  config: ModelConfig,
+  tokens: number,
+  keep: Keep,
+  chunkQueries: number
+): number {
+  const kept = Object.entries(architecture.kept(config, tokens)).filter(([name]) => keep === 'all' || name === 'o')
+  const set = kept.reduce((sum, [, ne]) => sum + ne.reduce((product, n) => product * n, 1), 0)
+  const sets = keep === 'all' ? config.layers : 1
+  const attention = config.headDim * tokens * (config.heads + 2 * config.keyHeads)
+  let masks = 0
+  for (let start = 0; start < tokens; start += chunkQueries) {
+    const end = Math.min(start + chunkQueries, tokens)
+    masks += end * (end - start)
+  }
+  return (sets * set + attention) * F32 + masks * F16
+}
+
+/** Logits and probabilities stay between the head's two graphs; a trained head also holds their gradient and its own. */
+function headBytes({ width, vocabulary }: ModelConfig, rows: number, trainedWhole: boolean): number {
+  const logits = vocabulary * rows
+  const stay = 2 * logits + width * rows + 10 * rows
+  const scratch = trainedWhole ? 2 * logits + width * (vocabulary + rows) : logits + 2 * width * rows
+  return (stay + scratch) * F32
+}
+
+function cacheBytes(
+  { layers, headDim, keyHeads }: ModelConfig,
+  rollouts: { width: number; contextTokens: number }
+): number {
+  const cells = Math.ceil(rollouts.contextTokens / CACHE_GRAIN) * CACHE_GRAIN * rollouts.width
+  return layers * 2 * headDim * keyHeads * cells * F16
+}
+
+/** Names the setting behind the largest part of the plan. */
+function whatToChange(
+  { bytes, totalBytes, limitBytes }: Plan,
+  { trained, tokens, rollouts }: PlanRequest,
+  config: ModelConfig
+): string {
+  const parts = [
+    {
+      bytes: bytes.boundaries + bytes.activations + bytes.scratch,
+      change: `Lower max_length or max_completion_length: packed rows are ${tokens} tokens.`
+    },
+    {
+      bytes: bytes['KV cache'] + bytes.decoding,
+      change: `Lower rollout_width (${rollouts?.width ?? 0}) or max_completion_length.`
+    },
+    {
+      bytes: bytes.adapter + bytes.gradients + bytes.optimizer,
+      change:
+        trained.kind === 'lora'
+          ? `Lower lora.r (${trained.r}) or name fewer target_modules.`
+          : 'Train an adapter instead of every weight.'
+    },
+    {
+      bytes: bytes.weights + bytes.transposes + bytes['head chunk'],
+      change: `Choose a smaller base (this one has ${config.layers} layers of width ${config.width}) or raise memory_limit_mib.`
+    }
+  ]
+  const over = totalBytes - limitBytes
+  const enough = parts.filter((part) => part.bytes > over)
+  const [largest] = (enough.length > 0 ? enough : parts).sort((a, b) => b.bytes - a.bytes)
+  return largest!.change
+}
+
+/** Throws AppError('memory') with the setting to change when the plan does not fit. */
+export function requirePlan(plan: Plan): Plan {
+  if (plan.fits) return plan
+  throw new AppError(
+    'memory',
+    `the run needs ${inMib(plan.totalBytes)} MiB, ${inMib(plan.limitBytes)} MiB are allowed`,
+    plan.change ?? 'Raise memory_limit_mib.'
+  )
+}
+
+const inMib = (bytes: number): string => (bytes / MIB).toFixed(1)
+
+/** One aligned line per item, the total, the settings and why. */
+export function printPlan(plan: Plan): string[] {
+  const rows = [
+    ...PLAN_ITEMS.map((item) => [item, inMib(plan.bytes[item])] as const),
+    ['peak', inMib(plan.totalBytes)] as const
+  ]
+  const wide = Math.max(...rows.map(([, value]) => value.length))
+  const lines = rows.map(([item, value]) => `${item.padEnd(12)}${value.padStart(wide)} MiB`)
+  const { keep, chunkQueries, headRows } = plan.settings
+  return [
+    ...lines.slice(0, -1),
+    `${lines.at(-1)!} of ${inMib(plan.limitBytes)} MiB allowed`,
+    `keep ${keep}, attention in chunks of ${chunkQueries} queries, head in chunks of ${headRows} tokens`,
+    ...plan.reasons,
+    ...(plan.change === null ? [] : [plan.change])
+  ]
+}

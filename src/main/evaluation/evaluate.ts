@@ -1,0 +1,109 @@
+/**
+ * Measuring: every policy of the recipe answers every task in several runs (arXiv 2504.21318, evaluation: pass@1 averaged over
+ * runs, with its deviation). Answers are kept block by block as they come; a stopped evaluation continues with the next block
+ * and ends with the same answers as one that was never stopped.
+ */
+import { createHash } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { AppError } from '../../shared/errors.ts'
+import type { EvaluateRecipe } from '../../shared/recipe.ts'
+import type { JobFunction } from '../../shared/worker-contract.ts'
+import { loadAdapter } from '../engine/adapter.ts'
+import type { Adapter } from '../engine/adapter.ts'
+import { openBackend } from '../engine/backend.ts'
+import { loadModel } from '../engine/model.ts'
+import { Sampler } from '../engine/sampler.ts'
+import { dialogueOf } from '../policy/dialogue.ts'
+import { loadTasks } from '../policy/tasksets.ts'
+import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
+import { appendAnswers, forgetAnswers, keptAnswers } from './answers.ts'
+import type { Policy } from './answers.ts'
+import { environmentRecord } from './environment.ts'
+import { askableTaskset, blocksFor, comfortableWidth, evaluatePolicies } from './measure.ts'
+import { writeReport } from './report.ts'
+import { stageResults, summaryLines, typicalTraces } from './results.ts'
+import { keepOrigin, keepResults, originOf } from './run-files.ts'
+import type { Origin } from './run-files.ts'
+
+export const ANSWERS_FILE = 'answers.jsonl'
+
+export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume }, { emit, signal, runDir }) => {
+  emit({ kind: 'phase', name: 'loading' })
+  const tasks = recipe.tasksets.map(({ name, tasks: sources }) => ({ name, tasks: loadTasks(sources) }))
+  const fingerprint = fingerprintOf(recipe)
+  const earlier = resume ? originOf(runDir) : null
+  if (earlier && earlier.fingerprint !== fingerprint) {
+    throw new AppError(
+      'recipe',
+      `${runDir} holds answers of other settings, or of an adapter that has changed since`,
+      'Evaluate into another output_dir.'
+    )
+  }
+  const owned: { dispose(): void }[] = []
+  const own = <T extends { dispose(): void }>(made: T): T => {
+    owned.push(made)
+    return made
+  }
+  try {
+    const backend = own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
+    const model = own(await loadModel(recipe.base, backend))
+    const dialogue = dialogueOf(model.vocabulary)
+    const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
+    const asking = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, emit }
+    const tasksets = tasks.map(({ name, tasks: some }) => askableTaskset(name, some, asking))
+    const policies: Policy[] = []
+    for (const { name, adapter } of recipe.policies) {
+      const loaded: Adapter | null = adapter === undefined ? null : own(await loadAdapter(model, adapter))
+      policies.push({ name, adapter: loaded })
+    }
+
+    const questions = tasksets.flatMap((taskset) => taskset.questions)
+    const longest = questions.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
+    const contextTokens = longest + recipe.max_completion_length
+    const most = recipe.runs * Math.max(...tasksets.map((taskset) => taskset.questions.length))
+    const width =
+      earlier?.width ?? recipe.rollout_width ?? comfortableWidth(model, contextTokens, most, recipe.memory_limit_mib)
+    const sampler = own(new Sampler(model, { width, contextTokens }))
+    const { runs, seed, sampling, lenient } = recipe
+    const measurement = { policies, tasksets, runs, seed, sampling, lenient, maxTokens: recipe.max_completion_length }
+
+    const path = join(runDir, ANSWERS_FILE)
+    if (!earlier) forgetAnswers(path)
+    const kept = keptAnswers(path, blocksFor(measurement, width))
+    const origin: Origin = earlier ?? {
+      date: new Date().toISOString(),
+      command: 'reasonsmith evaluate recipe.yaml # the one in this folder, with another output_dir',
+      environment: environmentRecord(backend),
+      fingerprint,
+      width
+    }
+    keepOrigin(runDir, origin)
+    const total = policies.length * runs * questions.length
+    const text = `${policies.length} × ${questions.length} tasks × ${runs} runs = ${total} answers, ${width} at once`
+    emit({ kind: 'log', level: 'info', text: kept.length > 0 ? `${text}; ${kept.length} are there already` : text })
+    emit({ kind: 'phase', name: 'answering' })
+    const onBlock = (answers: Parameters<typeof appendAnswers>[1]): void => appendAnswers(path, answers)
+    const answers = await evaluatePolicies(measurement, { sampler, dialogue, emit, signal, kept, onBlock })
+
+    const results = stageResults(answers)
+    keepResults(runDir, { results, traces: typicalTraces(answers, tasks) })
+    const { data, markdown, html } = writeReport(runDir)
+    const lines = [...summaryLines(data), `answers: ${path}`, `report: ${html}`]
+    return {
+      lines,
+      results: data.results.map(({ stage, taskset }) => ({ stage, taskset })),
+      report: { markdown, html }
+    }
+  } finally {
+    for (const it of owned.reverse()) it.dispose()
+  }
+}
+
+/** Of everything that answers depend on; where the run folder lies is no part of it. */
+function fingerprintOf(recipe: EvaluateRecipe): string {
+  const { output_dir: _, ...settings } = recipe
+  const hash = createHash('sha256').update(JSON.stringify([settings, statSync(recipe.base).size]))
+  for (const { adapter } of recipe.policies) if (adapter !== undefined) hash.update(readFileSync(adapter))
+  return hash.digest('hex')
+}

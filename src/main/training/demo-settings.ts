@@ -1,0 +1,75 @@
+/** What the demo does with the bundled base, in its full form and in the short form that only shows that all works. */
+export type DemoSettings = {
+  readonly maxPromptLength: number
+  readonly maxCompletionLength: number
+  readonly curation: {
+    readonly tasks: readonly { readonly family: string; readonly difficulty: number | readonly number[] }[]
+    readonly pool: number
+    readonly test: number
+    readonly heldOut: number
+    /** Answers of the base per task, and the band of pass rates that is kept. */
+    readonly samples: number
+    readonly band: { readonly minRate?: number; readonly maxRate?: number; readonly keepUnsolved?: boolean }
+    /** Traces that are taught at most. */
+    readonly lessons: number
+  }
+  readonly sft: Readonly<Record<string, unknown>>
+  readonly grpo: Readonly<Record<string, unknown>>
+  readonly evaluate: Readonly<Record<string, unknown>>
+}
+
+const tasks = [{ family: 'arithmetic', difficulty: [2, 3] }]
+const sampling = { temperature: 1, top_k: 0, top_p: 1 }
+
+export const DEMO: Readonly<Record<'full' | 'short', DemoSettings>> = {
+  full: {
+    maxPromptLength: 64,
+    maxCompletionLength: 96,
+    curation: {
+      tasks,
+      pool: 1600,
+      test: 160,
+      heldOut: 32,
+      samples: 4,
+      band: { minRate: 0, maxRate: 0.9, keepUnsolved: true },
+      lessons: 800
+    },
+    sft: { max_steps: 60, train_batch_size: 32, eval_steps: 20, optimizer: { learning_rate: 2e-3 } },
+    grpo: {
+      max_steps: 60,
+      prompts_per_step: 8,
+      num_generations: 8,
+      loss_type: 'dapo',
+      epsilon_high: 0.28,
+      kl_target: 'old',
+      max_refills: 1,
+      eval_steps: 20,
+      eval_runs: 4,
+      optimizer: { learning_rate: 1e-3 }
+    },
+    evaluate: { runs: 8, sampling }
+  },
+  short: {
+    maxPromptLength: 64,
+    maxCompletionLength: 64,
+    curation: {
+      tasks,
+      pool: 120,
+      test: 24,
+      heldOut: 8,
+      samples: 2,
+      band: { minRate: 0, maxRate: 0.9, keepUnsolved: true },
+      lessons: 96
+    },
+    sft: { max_steps: 6, train_batch_size: 16, eval_steps: 3, eval_samples: 4, optimizer: { learning_rate: 2e-3 } },
+    grpo: {
+      max_steps: 3,
+      prompts_per_step: 4,
+      num_generations: 4,
+      max_refills: 0,
+      eval_steps: 3,
+      optimizer: { learning_rate: 5e-4 }
+    },
+    evaluate: { runs: 2, sampling }
+  }
+}

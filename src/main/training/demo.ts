@@ -1,0 +1,254 @@
+/**
+ * The whole recipe on the bundled base, in minutes on two cores: think tokens, tasks, curation, teaching, sharpening,
+ * measuring, report. Each stage leaves its result in a folder of its own, so the same command continues where it stopped.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+import { AppError } from '../../shared/errors.ts'
+import { seeded } from '../../shared/random.ts'
+import { EvaluateRecipe, GrpoRecipe, SftRecipe } from '../../shared/recipe.ts'
+import type { Task } from '../../shared/task.ts'
+import type { JobContext, JobFunction } from '../../shared/worker-contract.ts'
+import { decontaminate, teachable } from '../data/prepare/curation.ts'
+import { openBackend } from '../engine/backend.ts'
+import { loadModel } from '../engine/model.ts'
+import { repurposePlaceholders } from '../engine/prepare.ts'
+import { Sampler } from '../engine/sampler.ts'
+import { environmentRecord } from '../evaluation/environment.ts'
+import { runEvaluation } from '../evaluation/evaluate.ts'
+import { curvesFromEvents } from '../evaluation/report/curves.ts'
+import { reportHtml } from '../evaluation/report/html.ts'
+import { reportMarkdown } from '../evaluation/report/markdown.ts'
+import { resultsOf, writeWhole } from '../evaluation/run-files.ts'
+import { summaryLines } from '../evaluation/results.ts'
+import { dialogueOf, taskMessages } from '../policy/dialogue.ts'
+import { grade } from '../policy/grading.ts'
+import { BRIEF_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
+import { familyOf, generateTasks } from '../reasoning/tasks/index.ts'
+import { runGrpo } from './grpo.ts'
+import { writeTraces } from './lessons.ts'
+import { readRunLog } from './run-log.ts'
+import { runSft } from './sft.ts'
+import { DEMO } from './demo-settings.ts'
+import type { DemoSettings } from './demo-settings.ts'
+
+const BASE = fileURLToPath(new URL('../../../resources/base/base.gguf', import.meta.url))
+
+/** Where each stage leaves what the next one reads. */
+type Files = Readonly<
+  Record<'base' | 'traces' | 'tasks' | 'heldOut' | 'test' | 'curation' | 'sft' | 'grpo' | 'evaluate', string>
+>
+
+export const runDemo: JobFunction<'demo'> = async ({ short, seed, threads }, context) => {
+  const settings = DEMO[short ? 'short' : 'full']
+  const at = (name: string): string => join(context.runDir, name)
+  const files: Files = {
+    base: at('base.gguf'),
+    traces: at('traces.jsonl'),
+    tasks: at('tasks.jsonl'),
+    heldOut: at('held-out.jsonl'),
+    test: at('test.jsonl'),
+    curation: at('curation.json'),
+    sft: at('2-sft'),
+    grpo: at('3-grpo'),
+    evaluate: at('4-evaluate')
+  }
+  if (!existsSync(BASE))
+    throw new AppError('model', `${BASE}: the bundled base is missing`, 'Make it with `node resources/base/make.ts`.')
+  mkdirSync(context.runDir, { recursive: true })
+  const started = Date.now()
+
+  if (!existsSync(files.curation)) await curate(settings, seed, threads, files, context)
+  const common = {
+    base: files.base,
+    seed,
+    threads,
+    system_message: BRIEF_SYSTEM_MESSAGE,
+    max_completion_length: settings.maxCompletionLength
+  }
+  const sft = SftRecipe.parse({
+    kind: 'sft',
+    ...common,
+    output_dir: files.sft,
+    train: files.traces,
+    held_out_share: 0.05,
+    max_length: 512,
+    ...settings.sft
+  })
+  if (!existsSync(join(files.sft, 'adapter.gguf')))
+    await runSft({ recipe: sft, resume: true }, stage(context, files.sft, 'teaching'))
+  const grpo = GrpoRecipe.parse({
+    kind: 'grpo',
+    ...common,
+    adapter: join(files.sft, 'adapter.gguf'),
+    output_dir: files.grpo, // prettier-ignore
+    tasks: [{ file: files.tasks, format: 'prompt_solution' }],
+    held_out: [{ file: files.heldOut, format: 'prompt_solution' }], // prettier-ignore
+    max_prompt_length: settings.maxPromptLength,
+    ...settings.grpo
+  })
+  if (!existsSync(join(files.grpo, 'adapter.gguf')))
+    await runGrpo({ recipe: grpo, resume: true }, stage(context, files.grpo, 'sharpening'))
+  const evaluate = EvaluateRecipe.parse({
+    kind: 'evaluate',
+    ...common,
+    output_dir: files.evaluate,
+    max_prompt_length: settings.maxPromptLength, // prettier-ignore
+    policies: [
+      { name: 'base' },
+      { name: 'SFT', adapter: join(files.sft, 'adapter.gguf') },
+      { name: 'GRPO', adapter: join(files.grpo, 'adapter.gguf') }
+    ],
+    tasksets: [{ name: 'held-out tasks', tasks: [{ file: files.test, format: 'prompt_solution' }] }],
+    ...settings.evaluate
+  })
+  await runEvaluation({ recipe: evaluate, resume: true }, stage(context, files.evaluate, 'measuring'))
+  return writeReport({
+    files,
+    recipes: { curation: settings.curation, sft, grpo, evaluate },
+    seed,
+    short,
+    context,
+    minutes: (Date.now() - started) / 60_000
+  })
+}
+
+/** A stage is a run of its own; its events are this job's too. */
+function stage(context: JobContext, runDir: string, name: string): JobContext {
+  context.emit({ kind: 'phase', name })
+  return { ...context, runDir }
+}
+
+/** Think tokens, tasks, the base's pass rates, decontamination, the teacher's traces. Written last: `curation.json`. */
+async function curate(
+  settings: DemoSettings,
+  seed: number,
+  threads: number | undefined,
+  files: Files,
+  { emit, signal }: JobContext
+): Promise<void> {
+  emit({ kind: 'phase', name: 'curating' })
+  const { pool: poolSize, test: testSize, heldOut: heldOutSize, tasks, samples, band } = settings.curation
+  const backend = openBackend(threads === undefined ? {} : { threads })
+  try {
+    const renamed = await repurposePlaceholders(BASE, files.base, backend)
+    emit({ kind: 'log', level: 'info', text: renamed.map(({ was, name }) => `${was} becomes ${name}`).join(', ') })
+    const share = (size: number): number => Math.ceil(size / tasks.length)
+    const generate = (size: number, part: string): Task[] =>
+      tasks.flatMap(({ family, difficulty }, i) =>
+        generateTasks({ family, difficulty, count: share(size), seed: seeded(seed, part, i).integer(0, 2 ** 31 - 1) })
+      )
+    const test = generate(testSize, 'test')
+    const clean = decontaminate(generate(poolSize, 'pool'), test)
+    emit({
+      kind: 'log',
+      level: 'info',
+      text: `${clean.kept.length} tasks, ${clean.removed.length} removed because they resemble a test task`
+    })
+    const heldOut = clean.kept
+      .filter((_, i) => i % Math.floor(clean.kept.length / heldOutSize) === 0)
+      .slice(0, heldOutSize)
+    const pool = clean.kept.filter((task) => !heldOut.includes(task))
+
+    const model = await loadModel(files.base, backend)
+    const dialogue = dialogueOf(model.vocabulary)
+    const sampler = new Sampler(model, {
+      width: 64,
+      contextTokens: settings.maxPromptLength + settings.maxCompletionLength
+    })
+    try {
+      const { groups } = await sampler.generate(
+        pool.map((task) => ({
+          prompt: dialogue.promptTokens(taskMessages(task.prompt, BRIEF_SYSTEM_MESSAGE)),
+          seeds: Array.from({ length: samples }, (_, i) => `${seed}/curation/${task.id}/${i}`)
+        })),
+        {
+          sampling: { temperature: 1, top_k: 0, top_p: 1, min_p: 0 },
+          maxTokens: settings.maxCompletionLength,
+          adapter: null,
+          signal,
+          onProgress: (done, of) => emit({ kind: 'progress', label: 'sampling the base', done, of })
+        }
+      )
+      const passes = new Map(
+        pool.map((task, i) => [
+          task.id,
+          {
+            samples,
+            correct: groups[i]!.filter((rollout) => grade(task, rollout, dialogue).verdict.kind === 'correct').length
+          }
+        ])
+      )
+      const { kept, removed } = teachable(pool, passes, band)
+      emit({
+        kind: 'log',
+        level: 'info',
+        text: `${kept.length} of ${pool.length} tasks are teachable; ${removed.length} are too easy or too hard for the base`
+      })
+      const lessons = seeded(seed, 'lessons').shuffle(kept).slice(0, settings.curation.lessons)
+      const taught = lessons.map((task) => ({
+        prompt: task.prompt,
+        ...familyOf(task.source).teach(task, seeded(seed, 'teacher', task.id))
+      }))
+      writeTraces(files.traces, taught)
+      const rows = (some: readonly Task[]): string =>
+        some.map(({ prompt, solution }) => JSON.stringify({ prompt, solution })).join('\n') + '\n'
+      writeFileSync(files.tasks, rows(kept))
+      writeFileSync(files.heldOut, rows(heldOut))
+      writeFileSync(files.test, rows(test))
+      const counts = {
+        pool: poolSize,
+        removedAsTestLike: clean.removed.length,
+        teachable: kept.length,
+        tooEasyOrHard: removed.length,
+        lessons: lessons.length,
+        heldOut: heldOut.length,
+        test: test.length
+      }
+      writeWhole(files.curation, JSON.stringify(counts, null, 2) + '\n')
+    } finally {
+      sampler.dispose()
+      model.dispose()
+    }
+  } finally {
+    backend.dispose()
+  }
+}
+
+type Made = {
+  files: Files
+  recipes: Readonly<Record<string, unknown>>
+  seed: number
+  short: boolean
+  context: JobContext
+  minutes: number
+}
+
+function writeReport({ files, recipes, seed, short, context, minutes }: Made): unknown {
+  const results = resultsOf(files.evaluate)
+  if (!results) throw new AppError('internal', `${files.evaluate} holds no results`)
+  const counts = JSON.parse(readFileSync(files.curation, 'utf8')) as Record<string, number>
+  const data = {
+    title: 'Reasonsmith demo: a small base learns to think',
+    notes: [
+      'A bundled base of a few million parameters is taught to think by scripted traces (SFT), then sharpened by reward (GRPO); each stage answers the same held-out tasks in independent runs.',
+      `Curation: ${Object.entries(counts).map(([name, count]) => `${name} ${count}`).join(', ')}.`, // prettier-ignore
+      `This call took ${minutes.toFixed(1)} minutes.`,
+      ...(short ? ['Short form: too few steps and answers to show an effect.'] : [])
+    ],
+    date: new Date().toISOString(),
+    command: `npm run demo -- --seed ${seed}${short ? ' --short' : ''}`,
+    stages: [{ name: 'base' }, { name: 'SFT' }, { name: 'GRPO' }],
+    ...results,
+    curves: [...curvesFromEvents('SFT', readRunLog(files.sft)), ...curvesFromEvents('GRPO', readRunLog(files.grpo))],
+    settings: Object.entries(recipes).map(([name, recipe]) => ({ name, yaml: stringify(recipe) })),
+    seeds: { demo: seed },
+    environment: environmentRecord()
+  }
+  const [markdown, html] = [join(context.runDir, 'report.md'), join(context.runDir, 'report.html')]
+  writeWhole(markdown, reportMarkdown(data))
+  writeWhole(html, reportHtml(data))
+  return { report: html, lines: [...summaryLines(data), `report: ${html}`] }
+}

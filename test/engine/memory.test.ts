@@ -1,0 +1,156 @@
+/** The memory plan against what the engine then takes. Nothing of a plan is measured by computing. */
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { AppError } from '../../src/shared/errors.ts'
+import { LoraSettings } from '../../src/shared/recipe.ts'
+import { createAdapter } from '../../src/main/engine/adapter.ts'
+import { openBackend } from '../../src/main/engine/backend.ts'
+import { pack } from '../../src/main/engine/batch.ts'
+import type { PlannedTraining } from '../../src/main/engine/layer-scratch.ts'
+import { PLAN_ITEMS, planMemory, printPlan, requirePlan } from '../../src/main/engine/memory.ts'
+import type { Plan, PlanRequest } from '../../src/main/engine/memory.ts'
+import { loadModel } from '../../src/main/engine/model.ts'
+import type { Model } from '../../src/main/engine/model.ts'
+import { Parameters } from '../../src/main/engine/parameters.ts'
+import { Trainer } from '../../src/main/engine/trainer.ts'
+import { temporaryFolder } from './folder.ts'
+import { owner } from './owner.ts'
+import { writeQuantised } from './quantised.ts'
+import type { FileType } from './quantised.ts'
+import { TINY, writeTinyModel } from './tiny-model.ts'
+
+const own = owner()
+const folder = temporaryFolder()
+const paths = new Map<FileType | 'tied', string>([['tied', join(folder, 'tied.gguf')]])
+const MIB = 2 ** 20
+
+beforeAll(() => {
+  const backend = openBackend({ threads: 1 })
+  for (const type of ['F32', 'Q4_K'] as const) paths.set(type, writeQuantised(backend, folder, type))
+  writeTinyModel(backend, paths.get('tied')!, { ...TINY, tied: true, vocabulary: 500, keyHeads: 4 })
+  backend.dispose()
+})
+
+const LORA: PlannedTraining = { kind: 'lora', r: 8, targets: LoraSettings.parse({}).target_modules }
+const FEW: PlannedTraining = { kind: 'lora', r: 3, targets: ['q_proj', 'down_proj'] }
+const FULL: PlannedTraining = { kind: 'full' }
+const PLENTY = 1e12
+
+async function load(base: FileType | 'tied', trained: PlannedTraining): Promise<Model> {
+  return own(await loadModel(paths.get(base)!, own.backend(), { writable: trained.kind === 'full' }))
+}
+
+const planFor = (model: Model, request: Partial<PlanRequest>): Plan =>
+  planMemory(model.backend, model, { trained: LORA, tokens: 256, limitBytes: PLENTY, ...request })
+
+/** A limit at which activations cannot be kept, and one at which only the smallest chunks are left. */
+function tightLimits(model: Model, request: Partial<PlanRequest>): { none: number; smallest: number } {
+  const none = planFor(model, request).totalBytes - 1
+  return { none, smallest: planFor(model, { ...request, limitBytes: none }).totalBytes - 1 }
+}
+
+describe.each([
+  ['F32', LORA],
+  ['Q4_K', LORA],
+  ['F32', FEW],
+  ['F32', FULL],
+  ['tied', FULL]
+] as const)('%s, training %o', (base, trained) => {
+  test.each([64, 320, 1024])('rows of %i tokens: the engine takes what the plan says', async (tokens) => {
+    const model = await load(base, trained)
+    const adapter =
+      trained.kind === 'full'
+        ? null
+        : own(await createAdapter(model, LoraSettings.parse({ r: trained.r, target_modules: trained.targets }), 1))
+    const parameters = own(new Parameters(model, adapter ? { kind: 'adapter', adapter } : { kind: 'full' }))
+    const { none } = tightLimits(model, { trained, tokens })
+    const keeps = [PLENTY, none].map((limitBytes) => {
+      const { bytes, settings } = planFor(model, { trained, tokens, limitBytes })
+      const trainer = new Trainer(parameters, settings)
+      // one predicted token: the memory is that of the whole row, the time is not
+      const [row] = pack(
+        [{ tokens: new Int32Array(tokens), mask: Uint8Array.from({ length: tokens }, (_, t) => Number(t === 1)) }],
+        tokens
+      )
+      trainer.score(row!)
+      const taken = trainer.bytes
+      trainer.dispose()
+      const held = parameters.bytes
+      expect(bytes.scratch).toBe(taken.scratch)
+      const pairs: [name: string, planned: number, taken: number][] = [
+        ['activations', bytes.boundaries + bytes.activations, taken.activations],
+        ['head', bytes['head chunk'], taken.head],
+        ['gradients', bytes.gradients, held.gradients],
+        [
+          'moments',
+          bytes.optimizer,
+          held.moments + Math.max(...parameters.list.map(({ value }) => value.ne[0] * value.ne[1])) * 4
+        ],
+        ['transposes', bytes.transposes, held.transposes]
+      ]
+      for (const [name, ours, theirs] of pairs) expect(Math.abs(ours / theirs - 1), name).toBeLessThan(0.02)
+      return settings.keep
+    })
+    expect(keeps).toEqual(['all', 'none'])
+  })
+})
+
+test('the fastest settings that fit are chosen, and the reason given', async () => {
+  const model = await load('F32', LORA)
+  const { none, smallest } = tightLimits(model, { tokens: 1024 })
+  expect(smallest).toBeLessThan(none)
+  const chosen = [PLENTY, none, smallest].map((limitBytes) => planFor(model, { tokens: 1024, limitBytes }))
+  expect(chosen.map(({ fits }) => fits)).toEqual([true, true, true])
+  expect(chosen.map(({ settings }) => settings)).toEqual([
+    { keep: 'all', chunkQueries: 256, headRows: 64 },
+    { keep: 'none', chunkQueries: 256, headRows: 64 },
+    { keep: 'none', chunkQueries: 64, headRows: 16 }
+  ])
+  expect(new Set(chosen.map(({ reasons }) => reasons[0])).size).toBe(3)
+  expect(chosen.every((plan) => requirePlan(plan) === plan)).toBe(true)
+})
+
+test.each([
+  ['long rows', { tokens: 4096 }, /^Lower max_length .* packed rows are 4096 tokens/],
+  ['many rollouts', { tokens: 32, rollouts: { width: 256, contextTokens: 4096 } }, /^Lower rollout_width \(256\)/],
+  ['a large rank', { tokens: 32, trained: { ...LORA, r: 512 } as PlannedTraining }, /^Lower lora\.r \(512\)/],
+  ['every weight', { tokens: 32, trained: FULL }, /^Train an adapter/],
+  ['a large base', { tokens: 32, trained: { ...LORA, r: 1 } as PlannedTraining }, /^Choose a smaller base/]
+])('a plan that does not fit names the setting to change: %s', async (_, request, change) => {
+  const model = await load('F32', LORA)
+  const needed = planFor(model, { ...request, limitBytes: 1 }).totalBytes
+  const plan = planFor(model, { ...request, limitBytes: Math.floor(needed * 0.9) })
+  expect(plan.fits).toBe(false)
+  expect(plan.settings.keep).toBe('none')
+  expect(plan.change).toMatch(change)
+  const refused = (): AppError => {
+    try {
+      requirePlan(plan)
+    } catch (error) {
+      return error as AppError
+    }
+    throw new Error('the plan was accepted')
+  }
+  expect(refused()).toMatchObject({ name: 'AppError', code: 'memory', hint: plan.change })
+  expect(refused().message).toMatch(/^the run needs [\d.]+ MiB, [\d.]+ MiB are allowed$/)
+})
+
+test('the cache counts whole grains of 256 tokens per sequence, and weights of our own count twice', async () => {
+  const model = await load('F32', LORA)
+  const plan = planFor(model, { rollouts: { width: 4, contextTokens: 300 } })
+  expect(plan.bytes['KV cache']).toBe(TINY.layers * 2 * (TINY.width / 2) * 4 * 512 * 2)
+  expect(planFor(model, {}).bytes['KV cache']).toBe(0)
+  expect(planFor(model, { ownWeights: true }).bytes.weights).toBe(2 * plan.bytes.weights)
+})
+
+test('the printed plan: one aligned line per item with its unit, the peak, the settings and why', async () => {
+  const model = await load('F32', LORA)
+  const plan = planFor(model, { tokens: 1024, limitBytes: 64 * MIB })
+  const lines = printPlan(plan)
+  const items = lines.slice(0, PLAN_ITEMS.length)
+  items.forEach((line, i) => expect(line).toMatch(new RegExp(`^${PLAN_ITEMS[i]!} +[\\d.]+ MiB$`)))
+  expect(new Set(items.map((line) => line.length)).size).toBe(1)
+  expect(lines[PLAN_ITEMS.length]).toMatch(/^peak +[\d.]+ MiB of 64\.0 MiB allowed$/)
+  expect(lines).toContain('keep all, attention in chunks of 256 queries, head in chunks of 64 tokens')
+  expect(lines.at(-1)).toBe(plan.reasons[0])
+})
