@@ -1,11 +1,9 @@
 /** Every composite with a hand-written backward, against central differences. Bounds and their reasons: differences.ts. */
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { seeded } from '../../src/shared/random.ts'
 import { Activations } from '../../src/main/engine/activations.ts'
 import type { Layer, ModelConfig, Pass } from '../../src/main/engine/arch/architecture.ts'
 import { llama } from '../../src/main/engine/arch/llama.ts'
-import type { Backend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import { attention, attentionBack } from '../../src/main/engine/blocks/attention.ts'
 import { linear, linearBack } from '../../src/main/engine/blocks/linear.ts'
@@ -16,69 +14,16 @@ import { Graph, GraphAllocator } from '../../src/main/engine/graph.ts'
 import { Head } from '../../src/main/engine/head.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
 import { Parameters } from '../../src/main/engine/parameters.ts'
-import { elements, readF32, TensorPool, TYPE, write } from '../../src/main/engine/tensor.ts'
+import { elements, readF32, TYPE, write } from '../../src/main/engine/tensor.ts'
 import type { Tensor } from '../../src/main/engine/tensor.ts'
 import { expectGradients } from './differences.ts'
-import type { Differentiated } from './differences.ts'
 import { temporaryFolder } from './folder.ts'
 import { owner } from './owner.ts'
+import { Rig } from './rig.ts'
 import { TINY, writeTinyModel } from './tiny-model.ts'
 
 const own = owner()
 const folder = temporaryFolder()
-
-/** Tensors of one test: random values, zero gradients, and weights that make a number of an output. */
-class Bench {
-  readonly backend: Backend = own.backend()
-  readonly pool = own(new TensorPool(this.backend, 256))
-  readonly #fills: (() => void)[] = []
-
-  random(name: string, spread: number, ...ne: readonly number[]): Tensor {
-    const tensor = this.zeros(...ne)
-    const random = seeded('bench', name)
-    this.#fills.push(() =>
-      write(
-        this.backend,
-        tensor,
-        Float32Array.from({ length: elements(tensor) }, () => spread * random.normal())
-      )
-    )
-    return tensor
-  }
-
-  zeros(...ne: readonly number[]): Tensor {
-    return this.pool.add(TYPE.F32, ...ne)
-  }
-
-  ready(): void {
-    this.pool.allocate()
-    for (const fill of this.#fills) fill()
-  }
-
-  /** A graph of its own memory; `describe` returns the node to read. */
-  graph(describe: (g: Graph) => Tensor): { compute(): void; read(): Float32Array } {
-    const g = own(new Graph(this.backend))
-    const node = g.output(describe(g))
-    own(new GraphAllocator(this.backend)).allocate(g)
-    return { compute: () => g.compute(), read: () => (g.compute(), readF32(this.backend, node)) }
-  }
-
-  /** Σ weightᵢ·outputᵢ in double precision, with the weights as dL/doutput. */
-  weigh(output: { read(): Float32Array }, weights: Tensor): () => number {
-    const w = readF32(this.backend, weights)
-    return () => output.read().reduce((sum, y, i) => sum + y * w[i]!, 0)
-  }
-
-  checked(name: string, value: Tensor, gradient: Tensor): Differentiated {
-    return { name, value, gradient: readF32(this.backend, gradient) }
-  }
-
-  /** Wᵀ in a tensor of its own, made again from W before every backward. */
-  transposed(g: Graph, weight: Tensor, into: Tensor): Tensor {
-    g.run(g.cpy(g.permute(weight, [1, 0, 2, 3]), into))
-    return into
-  }
-}
 
 describe('linear', () => {
   const [input, output, tokens] = [12, 20, 9]
@@ -92,69 +37,69 @@ describe('linear', () => {
   ] as const)('%s', (_, { r: rank, full }) => {
     const lora = rank > 0
     const r = Math.max(rank, 1)
-    const bench = new Bench()
-    const h = bench.random('h', 1, input, tokens)
-    const dy = bench.random('dy', 1, output, tokens)
-    const dh = bench.zeros(input, tokens)
+    const rig = new Rig(own)
+    const h = rig.random('h', 1, input, tokens)
+    const dy = rig.random('dy', 1, output, tokens)
+    const dh = rig.zeros(input, tokens)
     const pair = {
-      a: bench.random('a', 0.5, input, r),
-      b: bench.random('b', 0.5, r, output),
-      gradA: bench.zeros(input, r),
-      gradB: bench.zeros(r, output),
+      a: rig.random('a', 0.5, input, r),
+      b: rig.random('b', 0.5, r, output),
+      gradA: rig.zeros(input, r),
+      gradB: rig.zeros(r, output),
       scale: 1.7
     }
     const layer: Linear = {
       name: 'linear',
-      weight: bench.random('w', 0.4, input, output),
-      transposed: bench.zeros(output, input),
+      weight: rig.random('w', 0.4, input, output),
+      transposed: rig.zeros(output, input),
       lora: lora ? pair : null,
-      gradient: full ? bench.zeros(input, output) : null
+      gradient: full ? rig.zeros(input, output) : null
     }
-    bench.ready()
-    const forward = bench.graph((g) => linear(g, layer, h).y)
-    bench
+    rig.ready()
+    const forward = rig.graph((g) => linear(g, layer, h).y)
+    rig
       .graph((g) => {
-        bench.transposed(g, layer.weight, layer.transposed!)
+        rig.transposed(g, layer.weight, layer.transposed!)
         return g.cpy(linearBack(g, layer, h, null, dy), dh)
       })
       .compute()
-    expectGradients(bench.backend, bench.weigh(forward, dy), [
-      bench.checked('h', h, dh),
-      ...(lora ? [bench.checked('a', pair.a, pair.gradA), bench.checked('b', pair.b, pair.gradB)] : []),
-      ...(full ? [bench.checked('w', layer.weight, layer.gradient!)] : [])
+    expectGradients(rig.backend, rig.weigh(forward, dy), [
+      rig.checked('h', h, dh),
+      ...(lora ? [rig.checked('a', pair.a, pair.gradA), rig.checked('b', pair.b, pair.gradB)] : []),
+      ...(full ? [rig.checked('w', layer.weight, layer.gradient!)] : [])
     ])
   })
 })
 
 test('norm', () => {
   const [width, tokens] = [16, 7]
-  const bench = new Bench()
-  const x = bench.random('x', 1, width, tokens)
-  const dy = bench.random('dy', 1, width, tokens)
-  const dx = bench.zeros(width, tokens)
-  const layer: Norm = { name: 'norm', weight: bench.random('γ', 1, width), gradient: bench.zeros(width), eps: 1e-2 }
-  bench.ready()
-  const forward = bench.graph((g) => norm(g, layer, x))
-  bench.graph((g) => g.cpy(normBack(g, layer, x, dy), dx)).compute()
-  expectGradients(bench.backend, bench.weigh(forward, dy), [
-    bench.checked('x', x, dx),
-    bench.checked('γ', layer.weight, layer.gradient!)
+  const rig = new Rig(own)
+  const x = rig.random('x', 1, width, tokens)
+  const dy = rig.random('dy', 1, width, tokens)
+  const dx = rig.zeros(width, tokens)
+  const layer: Norm = { name: 'norm', weight: rig.random('γ', 1, width), gradient: rig.zeros(width), eps: 1e-2 }
+  rig.ready()
+  const forward = rig.graph((g) => norm(g, layer, x))
+  rig.graph((g) => g.cpy(normBack(g, layer, x, dy), dx)).compute()
+  expectGradients(rig.backend, rig.weigh(forward, dy), [
+    rig.checked('x', x, dx),
+    rig.checked('γ', layer.weight, layer.gradient!)
   ])
 })
 
 test('embedding: rows that appear several times, once and never', () => {
   const [width, vocabulary] = [8, 6]
-  const bench = new Bench()
-  const table = bench.random('table', 1, width, vocabulary)
-  const gradient = bench.zeros(width, vocabulary)
-  const tokens = bench.pool.add(TYPE.I32, 5)
-  const dy = bench.random('dy', 1, width, 5)
-  bench.ready()
-  write(bench.backend, tokens, Int32Array.of(3, 0, 3, 5, 3))
-  const forward = bench.graph((g) => g.getRows(table, tokens))
-  bench.graph((g) => g.addInto(gradient, g.getRowsBack(dy, tokens, gradient))).compute()
-  expectGradients(bench.backend, bench.weigh(forward, dy), [bench.checked('table', table, gradient)])
-  expect(readF32(bench.backend, gradient).subarray(4 * width, 5 * width)).toEqual(new Float32Array(width))
+  const rig = new Rig(own)
+  const table = rig.random('table', 1, width, vocabulary)
+  const gradient = rig.zeros(width, vocabulary)
+  const tokens = rig.pool.add(TYPE.I32, 5)
+  const dy = rig.random('dy', 1, width, 5)
+  rig.ready()
+  write(rig.backend, tokens, Int32Array.of(3, 0, 3, 5, 3))
+  const forward = rig.graph((g) => g.getRows(table, tokens))
+  rig.graph((g) => g.addInto(gradient, g.getRowsBack(dy, tokens, gradient))).compute()
+  expectGradients(rig.backend, rig.weigh(forward, dy), [rig.checked('table', table, gradient)])
+  expect(readF32(rig.backend, gradient).subarray(4 * width, 5 * width)).toEqual(new Float32Array(width))
 })
 
 const CONFIG: ModelConfig = {
@@ -191,8 +136,8 @@ const ROW = pack(
 const T = ROW.tokens.length
 
 /** What a layer gets beside its weights, for ROW in chunks of that many queries. */
-function passOf(bench: Bench, chunkQueries: number): { pass: Pass; activations: Activations } {
-  const activations = own(new Activations(bench.backend, llama, CONFIG, T, 'none'))
+function passOf(rig: Rig, chunkQueries: number): { pass: Pass; activations: Activations } {
+  const activations = own(new Activations(rig.backend, llama, CONFIG, T, 'none'))
   const { chunks } = activations.load(ROW, chunkQueries)
   return { pass: { positions: activations.positions, chunks, scratch: activations.scratch }, activations }
 }
@@ -201,27 +146,27 @@ test.each([128, 40, 16])(
   'attention: two sequences and padding, grouped heads, chunks of %i queries',
   (chunkQueries) => {
     const { headDim, heads, keyHeads, attentionScale } = CONFIG
-    const bench = new Bench()
-    const q = bench.random('q', 1, headDim, heads, T)
-    const k = bench.random('k', 1, headDim, T, keyHeads)
-    const v = bench.random('v', 1, headDim, T, keyHeads)
-    const out = bench.zeros(headDim * heads, T)
-    const dOut = bench.random('dout', 1, headDim * heads, T)
-    bench.ready()
-    const { pass } = passOf(bench, chunkQueries)
-    const g = own(new Graph(bench.backend))
+    const rig = new Rig(own)
+    const q = rig.random('q', 1, headDim, heads, T)
+    const k = rig.random('k', 1, headDim, T, keyHeads)
+    const v = rig.random('v', 1, headDim, T, keyHeads)
+    const out = rig.zeros(headDim * heads, T)
+    const dOut = rig.random('dout', 1, headDim * heads, T)
+    rig.ready()
+    const { pass } = passOf(rig, chunkQueries)
+    const g = own(new Graph(rig.backend))
     attention(g, q, k, v, pass.chunks, attentionScale, out)
-    own(new GraphAllocator(bench.backend)).allocate(g)
-    const back = own(new Graph(bench.backend))
+    own(new GraphAllocator(rig.backend)).allocate(g)
+    const back = own(new Graph(rig.backend))
     attentionBack(back, q, k, v, dOut, pass.chunks, attentionScale, pass.scratch)
-    own(new GraphAllocator(bench.backend)).allocate(back)
+    own(new GraphAllocator(rig.backend)).allocate(back)
     back.compute()
-    const forward = { read: () => (g.compute(), readF32(bench.backend, out)) }
+    const forward = { read: () => (g.compute(), readF32(rig.backend, out)) }
     const { dq, dk, dv } = pass.scratch
-    expectGradients(bench.backend, bench.weigh(forward, dOut), [
-      bench.checked('q', q, dq),
-      bench.checked('k', k, dk),
-      bench.checked('v', v, dv)
+    expectGradients(rig.backend, rig.weigh(forward, dOut), [
+      rig.checked('q', q, dq),
+      rig.checked('k', k, dk),
+      rig.checked('v', v, dv)
     ])
   }
 )
@@ -231,7 +176,7 @@ test.each([
   ['activations computed again', false]
 ])('a whole llama layer, weights and LoRA trained together: %s', (_, saved) => {
   const c = CONFIG
-  const bench = new Bench()
+  const rig = new Rig(own)
   const sizes: Record<string, [number, number]> = {
     q: [c.width, c.headDim * c.heads],
     k: [c.width, c.headDim * c.keyHeads],
@@ -244,49 +189,49 @@ test.each([
   const linears = Object.fromEntries(
     Object.entries(sizes).map(([role, [input, output]]): [string, Linear] => {
       const lora = {
-        a: bench.random(`${role}.a`, 0.3, input, 3),
-        b: bench.random(`${role}.b`, 0.3, 3, output),
-        gradA: bench.zeros(input, 3),
-        gradB: bench.zeros(3, output),
+        a: rig.random(`${role}.a`, 0.3, input, 3),
+        b: rig.random(`${role}.b`, 0.3, 3, output),
+        gradA: rig.zeros(input, 3),
+        gradB: rig.zeros(3, output),
         scale: 0.8
       }
-      const weight = bench.random(`${role}.w`, 1 / Math.sqrt(input), input, output)
+      const weight = rig.random(`${role}.w`, 1 / Math.sqrt(input), input, output)
       return [
         role,
-        { name: role, weight, transposed: bench.zeros(output, input), lora, gradient: bench.zeros(input, output) }
+        { name: role, weight, transposed: rig.zeros(output, input), lora, gradient: rig.zeros(input, output) }
       ]
     })
   )
   const norms = Object.fromEntries(
     Object.keys(llama.norms).map((role): [string, Norm] => [
       role,
-      { name: role, weight: bench.random(`${role}.γ`, 1, c.width), gradient: bench.zeros(c.width), eps: c.normEps }
+      { name: role, weight: rig.random(`${role}.γ`, 1, c.width), gradient: rig.zeros(c.width), eps: c.normEps }
     ])
   )
   const layer: Layer = { norms, linears, ropeFactors: null }
-  const x = bench.random('x', 1, c.width, T)
-  const dy = bench.random('dy', 1, c.width, T)
-  const dx = bench.zeros(c.width, T)
-  bench.ready()
-  const { pass, activations } = passOf(bench, 40)
+  const x = rig.random('x', 1, c.width, T)
+  const dy = rig.random('dy', 1, c.width, T)
+  const dx = rig.zeros(c.width, T)
+  rig.ready()
+  const { pass, activations } = passOf(rig, 40)
   const slots = activations.kept[0]!
-  const forward = bench.graph((g) => llama.forward(g, c, layer, pass, x, slots, (_, node) => node).y)
-  bench
+  const forward = rig.graph((g) => llama.forward(g, c, layer, pass, x, slots, (_, node) => node).y)
+  rig
     .graph((g) => {
-      for (const it of Object.values(linears)) bench.transposed(g, it.weight, it.transposed!)
+      for (const it of Object.values(linears)) rig.transposed(g, it.weight, it.transposed!)
       const all = llama.forward(g, c, layer, pass, x, slots, (_, node) => node).saved
       const keptNames = Object.keys(llama.kept(c, T))
       const some = Object.fromEntries(Object.entries(all).filter(([name]) => name === 'x' || keptNames.includes(name)))
       return g.cpy(llama.backward(g, c, layer, pass, saved ? some : all, dy), dx)
     })
     .compute()
-  expectGradients(bench.backend, bench.weigh(forward, dy), [
-    bench.checked('x', x, dx),
-    ...Object.values(norms).map((it) => bench.checked(`${it.name} norm`, it.weight, it.gradient!)),
+  expectGradients(rig.backend, rig.weigh(forward, dy), [
+    rig.checked('x', x, dx),
+    ...Object.values(norms).map((it) => rig.checked(`${it.name} norm`, it.weight, it.gradient!)),
     ...Object.values(linears).flatMap((it) => [
-      bench.checked(it.name, it.weight, it.gradient!),
-      bench.checked(`${it.name} A`, it.lora!.a, it.lora!.gradA),
-      bench.checked(`${it.name} B`, it.lora!.b, it.lora!.gradB)
+      rig.checked(it.name, it.weight, it.gradient!),
+      rig.checked(`${it.name} A`, it.lora!.a, it.lora!.gradA),
+      rig.checked(`${it.name} B`, it.lora!.b, it.lora!.gradB)
     ])
   ])
 })
@@ -296,15 +241,15 @@ test.each([
   ['with a matrix of its own, in one chunk', false, 8],
   ['with a matrix of its own, token by token', false, 1]
 ])('the head with an entropy term: %s', async (_, tied, rows) => {
-  const bench = new Bench()
+  const rig = new Rig(own)
   const path = join(folder, `head-${tied}.gguf`)
-  writeTinyModel(bench.backend, path, { ...TINY, layers: 1, width: 32, feedForward: 32, vocabulary: 120, tied })
-  const model = own(await loadModel(path, bench.backend, { writable: true }))
+  writeTinyModel(rig.backend, path, { ...TINY, layers: 1, width: 32, feedForward: 32, vocabulary: 120, tied })
+  const model = own(await loadModel(path, rig.backend, { writable: true }))
   const parameters = own(new Parameters(model, { kind: 'full' }))
   const head = own(new Head(parameters, rows))
-  const hidden = bench.random('hidden', 1, model.config.width, 8)
-  const into = bench.zeros(model.config.width, 9)
-  bench.ready()
+  const hidden = rig.random('hidden', 1, model.config.width, 8)
+  const into = rig.zeros(model.config.width, 9)
+  rig.ready()
   head.attach(hidden, into)
   const at = Int32Array.of(0, 2, 3, 5, 7)
   const targets = Int32Array.of(4, 9, 4, 119, 0)
@@ -327,10 +272,10 @@ test.each([
   }
   const gradientOf = (name: string): Tensor => parameters.list.find((it) => it.name === name)!.gradient
   const weights = ['output_norm.weight', model.config.head]
-  const dHidden = readF32(bench.backend, into).subarray(0, elements(hidden))
+  const dHidden = readF32(rig.backend, into).subarray(0, elements(hidden))
   expect(dHidden.subarray(model.config.width, 2 * model.config.width)).toEqual(new Float32Array(model.config.width))
-  expectGradients(bench.backend, loss, [
+  expectGradients(rig.backend, loss, [
     { name: 'hidden', value: hidden, gradient: dHidden },
-    ...weights.map((name) => bench.checked(name, model.weight(name), gradientOf(name)))
+    ...weights.map((name) => rig.checked(name, model.weight(name), gradientOf(name)))
   ])
 })

@@ -23,7 +23,8 @@ async function setup(
 ): Promise<{ parameters: Parameters; trainer: Trainer; optimizer: AdamW }> {
   const file = kind === 'full' ? golden.parts.full.base : golden.parts.sft.base
   const model = own(await loadModel(goldenPath(file), own.backend(), { writable: kind === 'full' }))
-  const adapter = kind === 'adapter' ? own(await createAdapter(model, LoraSettings.parse({ r }), 1)) : null
+  const adapter =
+    kind === 'adapter' ? own(await createAdapter(model, LoraSettings.parse({ r, lora_alpha: 4 * r }), 1)) : null
   const parameters = own(new Parameters(model, adapter ? { kind: 'adapter', adapter } : { kind: 'full' }))
   const trainer = own(new Trainer(parameters, { keep: 'all', chunkQueries: 64, headRows: 32 }))
   const settings = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 }

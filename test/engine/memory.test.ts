@@ -1,7 +1,7 @@
 /** The memory plan against what the engine then takes. Nothing of a plan is measured by computing. */
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { AppError } from '../../src/shared/errors.ts'
+import type { AppError } from '../../src/shared/errors.ts'
 import { LoraSettings } from '../../src/shared/recipe.ts'
 import { createAdapter } from '../../src/main/engine/adapter.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'

@@ -52,7 +52,7 @@ describe('pack', () => {
       expect([...row.targets]).toEqual(expected.map(({ token }) => token))
       expect([...row.sequence]).toEqual(expected.map(({ i }) => i))
       expect([...row.at].map((at) => row.positions[at]! + 1)).toEqual(expected.map(({ t }) => t))
-      row.at.forEach((at, n) => expect(row.starts[at + 1]).toBe(row.starts[at]!))
+      row.at.forEach((at) => expect(row.starts[at + 1]).toBe(row.starts[at]!))
     }
   })
 

@@ -97,7 +97,8 @@ function decodedRows(
   forced?: readonly number[]
 ): Rows {
   const { size } = decoder.model.vocabulary
-  const row = (logits: bigint): Float32Array => Float32Array.from(koffi.decode(logits, 'float', size) as ArrayLike<number>)
+  const row = (logits: bigint): Float32Array =>
+    Float32Array.from(koffi.decode(logits, 'float', size) as ArrayLike<number>)
   decoder.use(adapter)
   decoder.clear()
   const last = prompt.length - 1

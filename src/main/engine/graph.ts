@@ -33,7 +33,6 @@ export class Graph {
   readonly backend: Backend
   readonly #context: Owned<Pointer>
   readonly handle: Pointer
-  #nodes = 0
   readonly #transposes = new Map<Pointer, Tensor>()
 
   constructor(backend: Backend, capacity = 2048) {
@@ -56,7 +55,6 @@ export class Graph {
 
   #made(ptr: Pointer | null, ne: Shape, type: number = TYPE.F32): Tensor {
     if (ptr === null) throw new Error('ggml returned no tensor')
-    this.#nodes++
     return { ptr, type, ne, nb: contiguousStrides(this.backend.native, type, ne) }
   }
 

@@ -131,7 +131,11 @@ export const isPeftFolder = (path: string): boolean => existsSync(join(path, CON
 /** Reads a PEFT adapter for this base. Throws AppError('model') saying what is not plain LoRA on the seven projections. */
 export function readPeft(model: Model, folder: string): LoraValues {
   const refuse = (why: string): never => {
-    throw new AppError('model', `${folder}: ${why}`, 'Plain LoRA of one rank on attention and feed-forward projections can be loaded.')
+    throw new AppError(
+      'model',
+      `${folder}: ${why}`,
+      'Plain LoRA of one rank on attention and feed-forward projections can be loaded.'
+    )
   }
   const { r, alpha } = readConfig(folder, refuse)
   if (!existsSync(join(folder, TENSORS))) refuse(`there is no ${TENSORS} beside ${CONFIG}`)
@@ -180,7 +184,15 @@ function readConfig(folder: string, refuse: (why: string) => never): { r: number
   }
   if (config['peft_type'] !== 'LORA') refuse(`its peft_type is ${JSON.stringify(config['peft_type'])}`)
   if (config['bias'] !== undefined && config['bias'] !== 'none') refuse('it trains biases')
-  const odd = ['use_dora', 'rank_pattern', 'alpha_pattern', 'modules_to_save', 'fan_in_fan_out', 'layer_replication', 'lora_bias'].find(filled)
+  const odd = [
+    'use_dora',
+    'rank_pattern',
+    'alpha_pattern',
+    'modules_to_save',
+    'fan_in_fan_out',
+    'layer_replication',
+    'lora_bias'
+  ].find(filled)
   if (odd !== undefined) refuse(`${odd} is set`)
   const { r, lora_alpha: alpha } = config
   if (typeof r !== 'number' || typeof alpha !== 'number') return refuse(`${CONFIG} lacks r or lora_alpha`)

@@ -7,7 +7,8 @@ import type { Backend } from './backend.ts'
 import { writeGguf } from './gguf-writer.ts'
 import { loadModel } from './model.ts'
 import type { Model } from './model.ts'
-import { contiguousStrides, elements, readF32, TYPE, write } from './tensor.ts'
+import { Graph, GraphAllocator } from './graph.ts'
+import { readF32, rowBytes, TensorPool, TYPE, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
 /** Names under which families keep unused entries: Phi-4's `<|dummy_0|>`, `<|reserved_special_token_0|>`, `[unused1]`, `<unused0>`. */
@@ -38,8 +39,7 @@ function tokenNames(model: Model): string[] {
 }
 
 /**
- * Writes a copy of `base` to `to` in which placeholders have become `tokens`. Returns which. Needs F32 embedding rows to set
- * new values. Throws AppError('model') when too few placeholders are free.
+ * Writes a copy of `base` to `to` in which placeholders have become `tokens`. Returns which. Throws AppError('model') when too few placeholders are free.
  */
 export async function repurposePlaceholders(
   base: string,
@@ -81,18 +81,47 @@ export async function repurposePlaceholders(
   }
 }
 
-/** Sets row `id` of a table [d, V] to the mean of other rows, at the length rows have on average. */
+/** Rows looked at to learn how long rows are on average. */
+const NORM_SAMPLE = 256
+
+/** Sets row `id` of a table [d, V] of any type to the mean of other rows, at the length rows have on average. */
 function setRow(model: Model, table: Tensor, id: number, like: Int32Array): void {
   const { backend } = model
-  if (table.type !== TYPE.F32)
-    throw new AppError('model', `${model.info.path}: its embedding is not F32`, 'Convert the base to F32 first.')
-  const d = table.ne[0]
-  const all = readF32(backend, table)
+  const [d, vocabulary] = table.ne
+  const count = Math.min(NORM_SAMPLE, vocabulary)
+  const sampled = Int32Array.from({ length: count }, (_, i) => Math.floor((i * vocabulary) / count))
+  const norm = (row: Float32Array): number => Math.hypot(...row)
+  const rowsOf = (ids: Int32Array): Float32Array[] => {
+    const all = rowsAsF32(model, table, ids)
+    return Array.from(ids, (_, i) => all.subarray(i * d, (i + 1) * d))
+  }
+  const usual = rowsOf(sampled).reduce((sum, row) => sum + norm(row), 0) / count
   const row = new Float32Array(d)
-  for (const token of like) for (let i = 0; i < d; i++) row[i] = row[i]! + all[token * d + i]!
-  const norm = (values: Float32Array): number => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0))
-  const usual = norm(all) / Math.sqrt(elements(table) / d)
-  const factor = usual / (norm(row) || 1)
-  all.set(row.map((value) => value * factor), id * d) // prettier-ignore
-  write(backend, { ...table, nb: contiguousStrides(backend.native, TYPE.F32, table.ne) }, all)
+  for (const other of rowsOf(like)) other.forEach((value, i) => (row[i] = row[i]! + value))
+  const scaled = row.map((value) => (value * usual) / (norm(row) || 1))
+  const bytes = new Uint8Array(rowBytes(backend.native, table.type, d))
+  backend.native.ggml.quantize_chunk(table.type, scaled, bytes, 0, 1, d, null) // any type, floats included
+  backend.native.ggml.backend_tensor_set(table.ptr, bytes, id * bytes.length, bytes.length)
+}
+
+/** Rows of a table, dequantised: F32, one after another. */
+function rowsAsF32(model: Model, table: Tensor, ids: Int32Array): Float32Array {
+  const { backend } = model
+  const pool = new TensorPool(backend, 2)
+  const rows = pool.add(TYPE.I32, ids.length)
+  const out = pool.add(TYPE.F32, table.ne[0], ids.length)
+  pool.allocate()
+  write(backend, rows, ids)
+  const graph = new Graph(backend, 4)
+  graph.run(graph.place(graph.getRows(table, rows), { tensor: out, pool }))
+  const allocator = new GraphAllocator(backend)
+  try {
+    allocator.allocate(graph)
+    graph.compute()
+    return readF32(backend, out)
+  } finally {
+    allocator.dispose()
+    graph.dispose()
+    pool.dispose()
+  }
 }

@@ -22,6 +22,7 @@ import type { Policy } from './answers.ts'
 import { environmentRecord } from './environment.ts'
 import { askableTaskset, blocksFor, comfortableWidth, evaluatePolicies } from './measure.ts'
 import { writeReport } from './report.ts'
+import { summarise } from './report/summary.ts'
 import { stageResults, summaryLines, typicalTraces } from './results.ts'
 import { keepOrigin, keepResults, originOf } from './run-files.ts'
 import type { Origin } from './run-files.ts'
@@ -89,12 +90,9 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const results = stageResults(answers)
     keepResults(runDir, { results, traces: typicalTraces(answers, tasks) })
     const { data, markdown, html } = writeReport(runDir)
+    const { headline, tests } = summarise(data)
     const lines = [...summaryLines(data), `answers: ${path}`, `report: ${html}`]
-    return {
-      lines,
-      results: data.results.map(({ stage, taskset }) => ({ stage, taskset })),
-      report: { markdown, html }
-    }
+    return { lines, headline, tests, files: { answers: path, markdown, html } }
   } finally {
     for (const it of owned.reverse()) it.dispose()
   }

@@ -24,7 +24,7 @@ export type ReportWords = Partial<Pick<ReportData, 'title' | 'notes' | 'command'
 export const runReport: JobFunction<'report'> = (_input, { runDir }) => {
   const { data, markdown, html } = writeReport(runDir)
   const lines = [...(data.results.length > 0 ? summaryLines(data) : []), `report: ${html}`, `report: ${markdown}`]
-  return Promise.resolve({ lines, report: { markdown, html } })
+  return Promise.resolve({ lines, files: { markdown, html } })
 }
 
 /** Writes both files and says where. Throws AppError('data') when the folder holds nothing to report. */

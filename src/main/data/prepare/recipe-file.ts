@@ -131,7 +131,8 @@ function missingFiles(recipe: Recipe): Problem[] {
   eachText(recipe, (path, text) => {
     const key = String(path.at(-1))
     const found = statSync(text, { throwIfNoEntry: false })
-    if (key === 'adapter' && found?.isDirectory() && statSync(join(text, PEFT_CONFIG), { throwIfNoEntry: false })) return
+    if (key === 'adapter' && found?.isDirectory() && statSync(join(text, PEFT_CONFIG), { throwIfNoEntry: false }))
+      return
     if (FILE_KEYS.has(key) && !found?.isFile()) {
       problems.push({ path, value: text, allowed: found ? 'must be a file, this is a folder' : 'no such file' })
     } else if (key === FOLDER_KEY && found && !found.isDirectory()) {

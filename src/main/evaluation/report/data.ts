@@ -5,7 +5,7 @@ export type ReportData = {
   readonly title: string
   /** Sentences under the title, as the author of the run wants them. */
   readonly notes?: readonly string[]
-  /** When the report was made, ISO 8601. */
+  /** When the numbers were made, ISO 8601. */
   readonly date: string
   /** The command that makes these numbers again. */
   readonly command: string

@@ -59,14 +59,18 @@ function headline(data: ReportData, summary: Summary): string {
   const findings = summary.tests.map(
     ({ taskset, words, yes }) => `<li class="${yes ? 'yes' : 'no'}">${escape(taskset)}: ${escape(words)}</li>`
   )
-  const chart =
-    summary.headline.length > 0 ? `<figure class="full">${intervalChart('accuracy', summary.headline)}</figure>` : ''
   return `<header><h1>${escape(data.title)}</h1>
 <p class="soft">${escape(moment(data.date))} · ${escape(data.stages.map((stage) => stage.name).join(' → '))}</p>
 ${(data.notes ?? []).map((note) => `<p>${escape(note)}</p>`).join('\n')}
 ${findings.length > 0 ? `<ul class="findings">${findings.join('\n')}</ul>` : ''}</header>
-<section><h2>Accuracy</h2>
-${chart}
+${accuracy(summary)}`
+}
+
+/** Left out for a run that measured nothing. */
+function accuracy(summary: Summary): string {
+  if (summary.headline.length === 0) return ''
+  return `<section><h2>Accuracy</h2>
+<figure class="full">${intervalChart('accuracy', summary.headline)}</figure>
 ${table(headlineColumns(summary.headline), summary.headline, EXPLANATIONS.headline)}
 <h3>Several tries, and lengths by verdict</h3>
 ${table(answerColumns(summary.headline), summary.headline, EXPLANATIONS.answers)}</section>`

@@ -3,6 +3,7 @@ import { chartsOf, seriesName } from './curves.ts'
 import type { Curve, ReportData, TraceComparison } from './data.ts'
 import { moment, quantity } from './format.ts'
 import { summarise } from './summary.ts'
+import type { Summary } from './summary.ts'
 import { answerColumns, EXPLANATIONS, headlineColumns, testColumns } from './tables.ts'
 import type { Column } from './tables.ts'
 
@@ -14,12 +15,7 @@ export function reportMarkdown(data: ReportData): string {
     `${moment(data.date)} · ${data.stages.map((stage) => inline(stage.name)).join(' → ')}`,
     ...(data.notes ?? []),
     summary.tests.map(({ taskset, words }) => `- ${inline(`${taskset}: ${words}`)}`).join('\n'),
-    '## Accuracy',
-    table(headlineColumns(summary.headline), summary.headline),
-    EXPLANATIONS.headline,
-    '### Several tries, and lengths by verdict',
-    table(answerColumns(summary.headline), summary.headline),
-    EXPLANATIONS.answers,
+    ...(summary.headline.length > 0 ? accuracy(summary) : []),
     ...(summary.tests.length > 0
       ? ['## Are the stages different?', table(testColumns, summary.tests), EXPLANATIONS.tests]
       : []),
@@ -38,6 +34,17 @@ export function reportMarkdown(data: ReportData): string {
     list(data.environment, '')
   ]
   return sections.filter((section) => section !== '').join('\n\n') + '\n'
+}
+
+function accuracy({ headline }: Summary): string[] {
+  return [
+    '## Accuracy',
+    table(headlineColumns(headline), headline),
+    EXPLANATIONS.headline,
+    '### Several tries, and lengths by verdict',
+    table(answerColumns(headline), headline),
+    EXPLANATIONS.answers
+  ]
 }
 
 /** Text that must not become markup or break a table. */
