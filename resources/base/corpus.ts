@@ -14,24 +14,26 @@ import { exercise } from './exercises.ts'
 export const isReserved = (task: Task): boolean => /[01](~\d+)?$/.test(task.id)
 
 const KINDS = [
-  { share: process.env.B ? 0.7 : 0.26, make: (random: Random) => lines(random, 5, fact) },
-  { share: process.env.B ? 0 : 0.42, make: (random: Random) => lines(random, 4, step) },
-  { share: process.env.B ? 0.3 : 0.12, make: (random: Random) => lines(random, 4, exercise) },
+  { share: 0.26, make: (random: Random, ease: number) => lines(random, ease, 5, fact) },
+  { share: 0.42, make: (random: Random, ease: number) => lines(random, ease, 4, step) },
+  { share: 0.12, make: (random: Random, ease: number) => lines(random, ease, 4, exercise) },
   { share: 0.2, make: chat }
 ] as const
 
-/** One document, marked with « ». */
-export function makeDocument(random: Random): string {
+/** One document, marked with « ». `ease` from 1 (the first steps of training) to 0 draws easier ones. */
+export function makeDocument(random: Random, ease = 0): string {
   let at = random.next()
   for (const { share, make } of KINDS) {
     at -= share
-    if (at < 0) return make(random)
+    if (at < 0) return make(random, ease)
   }
   return chat(random)
 }
 
-const lines = (random: Random, count: number, make: (random: Random) => string): string =>
-  `${Array.from({ length: count }, () => make(random)).join('\n')}\n«<|endoftext|>»`
+type MakeLine = (random: Random, ease: number) => string
+
+const lines = (random: Random, ease: number, count: number, make: MakeLine): string =>
+  `${Array.from({ length: count }, () => make(random, ease)).join('\n')}\n«<|endoftext|>»`
 
 /** Shares of the families in single steps, and of their difficulties. */
 const FAMILY_NAMES = ['arithmetic', 'arithmetic', 'arithmetic', 'linear', 'linear', 'chain', 'chain', 'countdown'] as const
@@ -45,8 +47,8 @@ export function drawTask(random: Random, difficulties: readonly number[], name =
 }
 
 /** One step of a teacher's thought after what it follows from, never the whole thought of a task with several steps. */
-function step(random: Random): string {
-  const task = drawTask(random, [2, 3, 3, 4, 4, 5])
+function step(random: Random, ease: number): string {
+  const task = drawTask(random, random.next() < ease ? [2, 3] : [2, 3, 3, 4, 4, 5])
   const { thinking } = FAMILIES.get(task.source)!.teach(task, random)
   const steps = thinking.split('; ')
   const at = random.integer(0, steps.length - 1)

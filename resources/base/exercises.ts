@@ -51,4 +51,6 @@ const EXERCISES: readonly ((random: Random) => string)[] = [
   }
 ]
 
-export const exercise = (random: Random): string => (process.env.E ? EXERCISES[0]! : random.pick(EXERCISES))(random)
+/** `ease` is the share of plain copying. */
+export const exercise = (random: Random, ease: number): string =>
+  (random.next() < ease ? EXERCISES[0]! : random.pick(EXERCISES))(random)

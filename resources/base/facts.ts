@@ -4,11 +4,11 @@ import type { Random } from '../../src/shared/random.ts'
 type Fact = { a: number; b: number; sign: '+' | '-' | '*' | '/'; result: number }
 
 /** Most facts are small; sums and differences reach three digits now and then. */
-function drawFact(random: Random): Fact {
+function drawFact(random: Random, easy: boolean): Fact {
   const sign = random.pick(['+', '+', '-', '-', '*', '*', '/'] as const)
-  const reach = process.env.E ? 9 : random.pick([9, 9, 20, 50, 99, 150])
-  const [x, y] = [random.integer(0, reach), random.integer(0, random.next() < 0.5 ? process.env.E?9:12 : reach)]
-  const [p, q] = [random.integer(1, process.env.E || random.next() < 0.85 ? 9 : 30), random.integer(1, 9)]
+  const reach = easy ? 9 : random.pick([9, 9, 20, 50, 99, 150])
+  const [x, y] = [random.integer(0, reach), random.integer(0, random.next() < 0.5 ? Math.min(reach, 12) : reach)]
+  const [p, q] = [random.integer(1, easy || random.next() < 0.85 ? 9 : 30), random.integer(1, 9)]
   const [m, n] = random.next() < 0.5 ? [p, q] : [q, p]
   if (sign === '+') return { a: x, b: y, sign, result: x + y }
   if (sign === '-') return { a: Math.max(x, y), b: Math.min(x, y), sign, result: Math.abs(x - y) }
@@ -26,12 +26,12 @@ const PHRASES: readonly ((fact: Fact) => string)[] = [
   ({ a, b, sign, result }) => `${a}${sign}${b} = «${result}»`
 ]
 
-/** `7+5=12`, four times of five; else in words. */
-export function fact(random: Random): string {
+/** Two facts: `7+5=12`, four times of five; else in words. `ease` is the share that stays with single digits. */
+export function fact(random: Random, ease: number): string {
   const one = (): string => {
-    const drawn = drawFact(random)
-    if (!process.env.E && random.next() < 0.2) return random.pick(PHRASES)(drawn)
+    const drawn = drawFact(random, random.next() < ease)
+    if (random.next() < 0.2) return random.pick(PHRASES)(drawn)
     return `${drawn.a}${drawn.sign}${drawn.b}=«${drawn.result}»`
   }
-  return process.env.E ? Array.from({length:6},one).join(', ') : `${one()}, ${one()}`
+  return `${one()}, ${one()}`
 }

@@ -1,7 +1,7 @@
 /**
  * Makes the bundled base: tokenizer, random start, training on generated text, GGUF. Deterministic for a thread count.
  *
- *     node resources/base/make.ts [--steps 1400] [--threads 2] [--out resources/base/base.gguf]
+ *     node resources/base/make.ts [--steps 2400] [--threads 2] [--out resources/base/base.gguf]
  */
 import { appendFileSync, rmSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -26,13 +26,9 @@ import type { Tokenizer } from './tokenizer.ts'
 
 const { values: options } = parseArgs({
   options: {
-    steps: { type: 'string', default: '2600' },
+    steps: { type: 'string', default: '2400' },
     threads: { type: 'string', default: '2' },
     out: { type: 'string', default: `${import.meta.dirname}/base.gguf` },
-    rows: { type: 'string', default: '1' },
-    kinds: { type: 'string', default: 'all' },
-    peak: { type: 'string', default: '3e-3' },
-    chunk: { type: 'string', default: '64' },
     log: { type: 'string', default: `${import.meta.dirname}/training.log` }
   }
 })
@@ -40,14 +36,20 @@ const { values: options } = parseArgs({
 const SEED = 20260
 const RECIPE = {
   steps: Number(options.steps),
-  rowsPerStep: Number(options.rows),
   rowTokens: 512,
-  peak: Number(options.peak),
+  /** Small steps at first, when a noisy direction is good enough; `from` is the share of the run. */
+  rowsPerStep: [
+    { from: 0, rows: 1 },
+    { from: 0.5, rows: 2 }
+  ],
+  /** Share of the run in which the documents go from easy to ordinary. */
+  easing: 0.2,
+  peak: 2e-3,
   warmupSteps: 40,
   vocabulary: 416,
   adamw: { beta1: 0.9, beta2: 0.99, epsilon: 1e-9, weightDecay: 0.02, maxGradNorm: 1 },
-  logEvery: 25,
-  measureEvery: 500
+  logEvery: 50,
+  measureEvery: 400
 } as const
 
 function log(fields: Record<string, string | number>): void {
@@ -64,10 +66,10 @@ function makeTokenizer(): Tokenizer {
 }
 
 /** One full row: documents until it is full; the last one is cut off. */
-function drawRow(model: Model, random: Random): PackedBatch {
+function drawRow(model: Model, random: Random, ease: number): PackedBatch {
   const sequences: TrainSequence[] = []
   for (let room: number = RECIPE.rowTokens; room > 0; room -= sequences.at(-1)!.tokens.length) {
-    const { tokens, mask } = toSequence(model.vocabulary, makeDocument(random), random)
+    const { tokens, mask } = toSequence(model.vocabulary, makeDocument(random, ease), random)
     sequences.push({ tokens: tokens.subarray(0, room), mask: mask.subarray(0, room) })
   }
   return pack(sequences, RECIPE.rowTokens)[0]!
@@ -79,11 +81,11 @@ const tokenizer = makeTokenizer()
 const initial = `${options.out}.initial`
 const parameterCount = writeInitial(backend, initial, tokenizer, SEED)
 log({ parameters: parameterCount, vocabulary: tokenizer.tokens.length, ...SHAPE })
-log({ seed: SEED, steps: RECIPE.steps, tokensPerStep: RECIPE.rowsPerStep * RECIPE.rowTokens, peak: RECIPE.peak, warmupSteps: RECIPE.warmupSteps, ...RECIPE.adamw, threads: backend.threads }) // prettier-ignore
+log({ seed: SEED, steps: RECIPE.steps, rowTokens: RECIPE.rowTokens, easing: RECIPE.easing, peak: RECIPE.peak, warmupSteps: RECIPE.warmupSteps, ...RECIPE.adamw, threads: backend.threads }) // prettier-ignore
 
 const model = await loadModel(initial, backend, { writable: true })
 const parameters = new Parameters(model, { kind: 'full' })
-const trainer = new Trainer(parameters, { keep: 'all', chunkQueries: Number(options.chunk), headRows: 128 })
+const trainer = new Trainer(parameters, { keep: 'all', chunkQueries: 64, headRows: 128 })
 const optimizer = new AdamW(parameters, RECIPE.adamw)
 const random = seeded(SEED, 'corpus')
 const schedule = { ...RECIPE, warmup: 'linear', decay: 'cosine', totalSteps: RECIPE.steps } as const
@@ -93,8 +95,10 @@ let [loss, counted] = [0, 0]
 const started = performance.now()
 for (let step = 0; step < RECIPE.steps; step++) {
   let predicted = 0
-  for (let row = 0; row < RECIPE.rowsPerStep; row++) {
-    const batch = drawRow(model, random)
+  const progress = step / RECIPE.steps
+  const { rows } = RECIPE.rowsPerStep.findLast(({ from }) => progress >= from)!
+  for (let row = 0; row < rows; row++) {
+    const batch = drawRow(model, random, Math.max(0, 1 - progress / RECIPE.easing))
     const { logprobs } = trainer.accumulate(batch, (output) => ({
       logprob: new Float32Array(output.logprobs.length).fill(-1),
       entropy: new Float32Array(output.logprobs.length)

@@ -143,7 +143,6 @@ function cases(tokens: number): Case[] {
     binary('add_inplace', (o, a, b) => o.op('add_inplace', a, b), D, tokens),
     unary('elementwise', 'scale', (o, x) => o.op('scale', x, 0.5), D, tokens),
     unary('elementwise', 'silu', (o, x) => o.op('silu', x), FF, tokens),
-    binary('silu_back', (o, a, b) => o.op('silu_back', a, b), FF, tokens),
     binary('swiglu_split', (o, a, b) => o.op('swiglu_split', a, b), FF, tokens),
     unary('elementwise', 'rms_norm', (o, x) => o.op('rms_norm', x, 1e-5), D, tokens),
     binary('rms_norm_back', (o, a, b) => o.op('rms_norm_back', a, b, 1e-5), D, tokens),

@@ -143,6 +143,13 @@ test('the cache counts whole grains of 256 tokens per sequence, and weights of o
   expect(planFor(model, { ownWeights: true }).bytes.weights).toBe(2 * plan.bytes.weights)
 })
 
+test('rows of 32k tokens can be planned', async () => {
+  const model = await load('F32', LORA)
+  const plan = planFor(model, { tokens: 32768, limitBytes: 1 })
+  expect(plan.settings.chunkQueries).toBe(64)
+  expect(plan.bytes.scratch).toBeGreaterThan(32768 * TINY.feedForward * 4)
+})
+
 test('the printed plan: one aligned line per item with its unit, the peak, the settings and why', async () => {
   const model = await load('F32', LORA)
   const plan = planFor(model, { tokens: 1024, limitBytes: 64 * MIB })

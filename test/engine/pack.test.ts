@@ -135,6 +135,7 @@ describe('a packed row', () => {
     { keep: 'all', chunkQueries: 128, headRows: 16 },
     { keep: 'all', chunkQueries: 7, headRows: 16 },
     { keep: 'none', chunkQueries: 33, headRows: 200 },
+    { keep: 'none', chunkQueries: 1, headRows: 16 },
     { keep: 'all', chunkQueries: 64, headRows: 1 }
   ] as const)('gives the same with %o', async (settings) => {
     const run = await setup()

@@ -8,7 +8,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { repurposePlaceholders } from '../../src/main/engine/prepare.ts'
 import { familyOf, generateTasks } from '../../src/main/reasoning/tasks/index.ts'
-import { writeTraces } from '../../src/main/training/lessons.ts'
+import { traceLines } from '../../src/main/data/prepare/traces.ts'
 import { readRunLog } from '../../src/main/training/run-log.ts'
 import { seeded } from '../../src/shared/random.ts'
 import { temporaryFolder } from './folder.ts'
@@ -24,9 +24,9 @@ beforeAll(async () => {
   await repurposePlaceholders(bundled, base, backend)
   backend.dispose()
   const tasks = generateTasks({ family: 'arithmetic', difficulty: 2, count: 80, seed: 1 })
-  writeTraces(
+  writeFileSync(
     traces,
-    tasks.map((task, i) => ({ prompt: task.prompt, ...familyOf('arithmetic').teach(task, seeded(1, i)) }))
+    traceLines(tasks.map((task, i) => ({ prompt: task.prompt, ...familyOf('arithmetic').teach(task, seeded(1, i)) })))
   )
 })
 

@@ -1,6 +1,6 @@
 /** The command line: a table of commands, each a few lines of wiring around one job. */
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { ZodError } from 'zod'
 import { AppError, EXIT_CODES } from '../../shared/errors.ts'
@@ -9,6 +9,7 @@ import { JOB_INPUTS } from '../../shared/worker-contract.ts'
 import type { Job, JobKind } from '../../shared/worker-contract.ts'
 import { readRecipeFile, refuseImpossible } from '../data/prepare/recipe-file.ts'
 import { recipeTemplate, TEMPLATES } from '../data/prepare/recipe-template.ts'
+import { traceLines, workedTraces } from '../data/prepare/traces.ts'
 import { toErrorShape } from '../jobs/error-shape.ts'
 import { readBaseFacts } from './base-facts.ts'
 import { jsonDisplay, textDisplay } from './display.ts'
@@ -207,6 +208,18 @@ const COMMANDS: readonly Entry[] = [
     }
   },
   {
+    name: 'traces <tasks>',
+    about: 'Make traces to teach from the worked solutions of a task file (GSM8K format).',
+    example: 'reasonsmith traces gsm8k-train.jsonl --to traces.jsonl --limit 1000',
+    options: [
+      new Option('--to <file>', 'messages JSONL to write').makeOptionMandatory(),
+      new Option('--skip <count>', 'tasks to leave out first').argParser(integer(0)).default(0),
+      new Option('--limit <count>', 'tasks to take at most').argParser(integer(1))
+    ],
+    action: ([tasks = ''], { to, skip, limit }, _run, display) =>
+      writeTraces(tasks, String(to), { skip, limit }, display)
+  },
+  {
     name: 'init [dir]',
     about: 'Write commented recipe files: sft.yaml, grpo.yaml, evaluate.yaml.',
     example: 'reasonsmith init my-experiment',
@@ -217,6 +230,17 @@ const COMMANDS: readonly Entry[] = [
 function requireModel(file: string): void {
   if (!existsSync(file)) throw new AppError('model', `no such file: ${file}`)
   if (!statSync(file).isFile()) throw new AppError('model', `${file} is a folder, a GGUF file is needed`)
+}
+
+function writeTraces(tasks: string, to: string, which: { skip: unknown; limit: unknown }, display: Display): void {
+  if (!existsSync(tasks)) throw new AppError('data', `no such file: ${tasks}`)
+  if (existsSync(to)) throw new AppError('disk', `already there: ${to}`, 'nothing was written; name another file')
+  const numbers = { skip: Number(which.skip), ...(which.limit !== undefined && { limit: Number(which.limit) }) }
+  const traces = workedTraces(readFileSync(tasks, 'utf8'), { source: basename(tasks), ...numbers })
+  const partial = `${to}.partial`
+  writeFileSync(partial, traceLines(traces), { flush: true })
+  renameSync(partial, to)
+  display.result({ file: to, traces: traces.length, lines: [`wrote ${traces.length} traces to ${to}`] })
 }
 
 function writeTemplates(folder: string, display: Display): void {

@@ -12,6 +12,7 @@ import type { Pointer } from './ffi/structs.ts'
 import type { GgufInfo } from './gguf.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import { transposeType } from './parameters.ts'
+import { layerCapacity } from './trainer.ts'
 import { contiguousStrides, shape, TYPE } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 import type { TargetModule } from '../../shared/recipe.ts'
@@ -40,10 +41,10 @@ class Pretended {
   #buffer: Owned<Pointer> | null = null
   readonly #tensors: Tensor[] = []
 
-  constructor(backend: Backend) {
+  constructor(backend: Backend, capacity: number) {
     const { ggml } = backend.native
     this.#backend = backend
-    const context = ggml.init({ mem_size: ggml.tensor_overhead() * 4096, mem_buffer: null, no_alloc: true })
+    const context = ggml.init({ mem_size: ggml.tensor_overhead() * capacity, mem_buffer: null, no_alloc: true })
     this.#context = new Owned('tensor context', context!, (it) => ggml.free(it))
   }
 
@@ -115,7 +116,7 @@ function pretendedLayer(pretended: Pretended, sketch: LayerSketch): Layer {
 /** Bytes of scratch for the forward and for the backward of a layer; one row holding one sequence is the dearest case. */
 export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: number; backward: number } {
   const { architecture, config, tokens, keep, chunkQueries } = sketch
-  const pretended = new Pretended(backend)
+  const pretended = new Pretended(backend, 256 + Math.ceil(tokens / chunkQueries))
   try {
     const layer = pretendedLayer(pretended, sketch)
     const f32 = (...ne: readonly number[]): Tensor => pretended.add(TYPE.F32, ...ne)
@@ -139,7 +140,7 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: 
     pretended.settle()
 
     const bytes = (describe: (g: Graph) => void): number => {
-      const g = new Graph(backend, 4096)
+      const g = new Graph(backend, layerCapacity(pass))
       const allocator = new GraphAllocator(backend)
       try {
         describe(g)

@@ -3,6 +3,7 @@
  * Phi-4's. Only the vocabulary's metadata and those two rows differ from the base.
  */
 import { AppError } from '../../shared/errors.ts'
+import { seeded } from '../../shared/random.ts'
 import type { Backend } from './backend.ts'
 import { writeGguf } from './gguf-writer.ts'
 import { loadModel } from './model.ts'
@@ -19,7 +20,7 @@ const USER_DEFINED = 4
 
 export type ThinkToken = {
   readonly name: string
-  /** Its rows start as the mean of this text's tokens. */ readonly like: string
+  /** Its rows start near the mean of this text's tokens. */ readonly like: string
 }
 export const THINK_TOKENS: readonly ThinkToken[] = [
   { name: '<think>', like: 'think' },
@@ -84,7 +85,11 @@ export async function repurposePlaceholders(
 /** Rows looked at to learn how long rows are on average. */
 const NORM_SAMPLE = 256
 
-/** Sets row `id` of a table [d, V] of any type to the mean of other rows, at the length rows have on average. */
+/**
+ * Sets row `id` of a table [d, V] of any type: half the mean of other rows, half a direction of its own (seeded), at the
+ * length rows have on average. The mean alone would leave it among the rows it came from, or among those of tokens that
+ * were never trained, and a short LoRA run could not tell it from them.
+ */
 function setRow(model: Model, table: Tensor, id: number, like: Int32Array): void {
   const { backend } = model
   const [d, vocabulary] = table.ne
@@ -96,9 +101,12 @@ function setRow(model: Model, table: Tensor, id: number, like: Int32Array): void
     return Array.from(ids, (_, i) => all.subarray(i * d, (i + 1) * d))
   }
   const usual = rowsOf(sampled).reduce((sum, row) => sum + norm(row), 0) / count
-  const row = new Float32Array(d)
-  for (const other of rowsOf(like)) other.forEach((value, i) => (row[i] = row[i]! + value))
-  const scaled = row.map((value) => (value * usual) / (norm(row) || 1))
+  const unit = (row: Float32Array): Float32Array => row.map((value) => value / (norm(row) || 1))
+  const mean = new Float32Array(d)
+  for (const other of rowsOf(like)) other.forEach((value, i) => (mean[i] = mean[i]! + value))
+  const random = seeded('think token', id)
+  const own = unit(Float32Array.from({ length: d }, () => random.normal()))
+  const scaled = unit(unit(mean).map((value, i) => value + own[i]!)).map((value) => value * usual)
   const bytes = new Uint8Array(rowBytes(backend.native, table.type, d))
   backend.native.ggml.quantize_chunk(table.type, scaled, bytes, 0, 1, d, null) // any type, floats included
   backend.native.ggml.backend_tensor_set(table.ptr, bytes, id * bytes.length, bytes.length)

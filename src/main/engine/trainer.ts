@@ -3,6 +3,7 @@
  * head to per-token coefficients; it never sees the model. Gradients add up until the optimizer takes them.
  */
 import type { Layer, Pass, Saved } from './arch/architecture.ts'
+import { NODES_PER_CHUNK } from './blocks/attention.ts'
 import { Activations } from './activations.ts'
 import type { Keep } from './activations.ts'
 import type { PackedBatch } from './batch.ts'
@@ -168,7 +169,7 @@ export class Trainer {
 
   #forwardGraph(activations: Activations, pass: Pass, layer: Layer, index: number): Graph {
     const { model } = this.parameters
-    const g = new Graph(model.backend)
+    const g = new Graph(model.backend, layerCapacity(pass))
     const slots = activations.kept[index]!
     const { y } = model.architecture.forward(
       g,
@@ -186,7 +187,7 @@ export class Trainer {
   #backwardGraph(activations: Activations, pass: Pass, layer: Layer, index: number): Graph {
     const { model } = this.parameters
     const { config, architecture, backend } = model
-    const g = new Graph(backend, 4096)
+    const g = new Graph(backend, layerCapacity(pass))
     const slots = activations.kept[index]!
     const x = activations.boundaries[index]!
     const saved: Saved =
@@ -234,3 +235,6 @@ const slot = (activations: Activations, tensor: Tensor): { tensor: Tensor; pool:
   tensor,
   pool: activations.pool
 })
+
+/** Nodes that a layer's graph has room for. */
+export const layerCapacity = (pass: Pass): number => 1024 + NODES_PER_CHUNK * pass.chunks.length

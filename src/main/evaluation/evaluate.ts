@@ -4,7 +4,7 @@
  * and ends with the same answers as one that was never stopped.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import type { EvaluateRecipe } from '../../shared/recipe.ts'
@@ -21,7 +21,7 @@ import { appendAnswers, forgetAnswers, keptAnswers } from './answers.ts'
 import type { Policy } from './answers.ts'
 import { environmentRecord } from './environment.ts'
 import { askableTaskset, blocksFor, comfortableWidth, evaluatePolicies } from './measure.ts'
-import { writeReport } from './report.ts'
+import { reportData, writeReport } from './report.ts'
 import { summarise } from './report/summary.ts'
 import { stageResults, summaryLines, typicalTraces } from './results.ts'
 import { keepOrigin, keepResults, originOf } from './run-files.ts'
@@ -69,6 +69,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const { runs, seed, sampling, lenient } = recipe
     const measurement = { policies, tasksets, runs, seed, sampling, lenient, maxTokens: recipe.max_completion_length }
 
+    mkdirSync(runDir, { recursive: true })
     const path = join(runDir, ANSWERS_FILE)
     if (!earlier) forgetAnswers(path)
     const kept = keptAnswers(path, blocksFor(measurement, width))
@@ -89,7 +90,8 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
 
     const results = stageResults(answers)
     keepResults(runDir, { results, traces: typicalTraces(answers, tasks) })
-    const { data, markdown, html } = writeReport(runDir)
+    const data = reportData(runDir)
+    const { markdown, html } = writeReport(runDir, data)
     const { headline, tests } = summarise(data)
     const lines = [...summaryLines(data), `answers: ${path}`, `report: ${html}`]
     return { lines, headline, tests, files: { answers: path, markdown, html } }

@@ -70,14 +70,16 @@ export async function evaluatePolicies(measurement: Measurement, means: Means): 
       const label = `${policy.name} on ${taskset.name}`
       const of = runs * taskset.questions.length
       const before = all.length
+      const started = performance.now()
       const { groups, order } = requestsOf(block, seed)
       const { groups: sampled } = await sampler.generate(groups, {
         sampling: measurement.sampling,
         maxTokens: measurement.maxTokens,
         adapter: policy.adapter,
         signal,
-        onProgress: (done) => {
-          emit({ kind: 'progress', label, done: from + done, of })
+        onProgress: (done, _ofBlock, tokens) => {
+          const pace = (tokens * 1000) / (performance.now() - started)
+          emit({ kind: 'progress', label, done: from + done, of, note: `${pace.toFixed(0)} tokens/s` })
           if (total > of) emit({ kind: 'progress', label: 'all answers', done: before + done, of: total })
         }
       })

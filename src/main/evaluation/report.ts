@@ -1,9 +1,8 @@
 /**
  * `report.md` and `report.html` of a run folder, from what the run recorded there: `recipe.yaml`, `events.jsonl`,
- * `results.json`, `run.json`. A folder whose subfolders are runs (the demo's) gets one report over all of them; its stages
- * are the subfolders' names.
+ * `results.json`, `run.json`; or `report.json`, where a job of several runs composed its report itself.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { parse } from 'yaml'
 import { AppError } from '../../shared/errors.ts'
@@ -16,74 +15,22 @@ import type { ReportData } from './report/data.ts'
 import { reportHtml } from './report/html.ts'
 import { reportMarkdown } from './report/markdown.ts'
 import { summaryLines } from './results.ts'
-import { EVENTS_FILE, originOf, RECIPE_FILE, resultsOf, writeWhole } from './run-files.ts'
-
-/** What a folder cannot say of itself. */
-export type ReportWords = Partial<Pick<ReportData, 'title' | 'notes' | 'command' | 'seeds'>>
+import { composedReport, EVENTS_FILE, originOf, RECIPE_FILE, resultsOf, writeWhole } from './run-files.ts'
 
 export const runReport: JobFunction<'report'> = (_input, { runDir }) => {
-  const { data, markdown, html } = writeReport(runDir)
+  const data = existsSync(join(runDir, RECIPE_FILE)) ? reportData(runDir) : composedReport(runDir)
+  if (data === null) throw new AppError('data', `${runDir} holds no run`, 'Name a recipe’s output_dir.')
+  const { markdown, html } = writeReport(runDir, data)
   const lines = [...(data.results.length > 0 ? summaryLines(data) : []), `report: ${html}`, `report: ${markdown}`]
   return Promise.resolve({ lines, files: { markdown, html } })
 }
 
-/** Writes both files and says where. Throws AppError('data') when the folder holds nothing to report. */
-export function writeReport(
-  folder: string,
-  words: ReportWords = {}
-): { data: ReportData; markdown: string; html: string } {
-  const data = reportData(folder, words)
+/** Writes both files and says where. */
+export function writeReport(folder: string, data: ReportData): { markdown: string; html: string } {
   const [markdown, html] = [join(folder, 'report.md'), join(folder, 'report.html')]
   writeWhole(markdown, reportMarkdown(data))
   writeWhole(html, reportHtml(data))
-  return { data, markdown, html }
-}
-
-/** Everything a report needs, read from the folder. */
-export function reportData(folder: string, words: ReportWords = {}): ReportData {
-  const parts = [folder, ...subfolders(folder)].flatMap((path) => partOf(path, path === folder) ?? [])
-  const kept = resultsOf(folder) ?? { results: [], traces: [] }
-  const curves = parts.flatMap((part) => part.curves)
-  if (kept.results.length === 0 && curves.length === 0) {
-    throw new AppError('data', `${folder} holds nothing to report yet`, 'Continue the run, or name another folder.')
-  }
-  const adapters = Object.assign({}, ...parts.map((part) => part.adapters)) as Record<string, string>
-  const stages = [...new Set([...kept.results.map(({ stage }) => stage), ...curves.map(({ stage }) => stage)])]
-  const tasksets = [...new Set(kept.results.map(({ taskset }) => taskset))]
-  const origin = originOf(folder) ?? parts.map((part) => part.origin).find((one) => one !== null)
-  const own = parts.find((part) => part.path === folder)
-  return {
-    title:
-      tasksets.length > 0
-        ? `${stages.join(' → ')} on ${tasksets.join(', ')}`
-        : `${own?.kind ?? 'training'}: ${basename(folder)}`,
-    notes: parts.flatMap((part) => part.notes),
-    date: origin?.date ?? new Date().toISOString(),
-    command: origin?.command ?? `reasonsmith ${own?.kind ?? 'demo'} ${RECIPE_FILE}`,
-    stages: stages.map((name) => ({ name, ...(adapters[name] !== undefined && { adapter: adapters[name] }) })),
-    ...kept,
-    curves,
-    settings: parts.map(({ name, yaml }) => ({ name, yaml })),
-    seeds: Object.fromEntries(parts.map(({ name, seed }) => [name, seed])),
-    environment: origin?.environment ?? environmentRecord(),
-    ...words
-  }
-}
-
-const subfolders = (folder: string): string[] =>
-  readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => join(folder, entry.name))
-
-type Part = Pick<ReportData, 'curves'> & {
-  readonly path: string
-  readonly name: string
-  readonly kind: string
-  readonly yaml: string
-  readonly seed: number
-  readonly adapters: Readonly<Record<string, string>>
-  readonly notes: readonly string[]
-  readonly origin: ReturnType<typeof originOf>
+  return { markdown, html }
 }
 
 type Settings = {
@@ -92,37 +39,50 @@ type Settings = {
   readonly policies?: readonly { readonly name: string; readonly adapter?: string }[]
 }
 
-/** One run of a report; null where the folder is none. */
-function partOf(path: string, whole: boolean): Part | null {
-  const file = join(path, RECIPE_FILE)
-  if (!existsSync(file)) return null
-  const yaml = readFileSync(file, 'utf8')
-  const { kind, seed, policies = [] } = (parse(yaml) ?? {}) as Settings
-  const events = fullLines(join(path, EVENTS_FILE)).map(({ text, number }) => eventOf(text, path, number))
-  const name = whole ? String(kind) : basename(path)
-  const measured = policies.flatMap((policy) =>
-    policy.adapter === undefined ? [] : [[policy.name, policy.adapter] as const]
-  )
-  const trained = existsSync(join(path, 'adapter.gguf')) ? [[name, join(path, 'adapter.gguf')] as const] : []
-  return {
-    path,
+/** Everything a report needs, read from the folder of one run. Throws AppError('data') when there is nothing to report. */
+export function reportData(folder: string): ReportData {
+  const yaml = readFileSync(join(folder, RECIPE_FILE), 'utf8')
+  const settings = (parse(yaml) ?? {}) as Settings
+  const kind = String(settings.kind)
+  const events = eventsOf(join(folder, EVENTS_FILE))
+  const kept = resultsOf(folder) ?? { results: [], traces: [] }
+  const curves = curvesFromEvents(kind, events)
+  if (kept.results.length === 0 && curves.length === 0)
+    throw new AppError('data', `${folder} holds nothing to report yet`, 'Continue the run, or name another folder.')
+  const tasksets = [...new Set(kept.results.map(({ taskset }) => taskset))]
+  const measured = (settings.policies ?? []).map(({ name, adapter }) => ({
     name,
-    kind: String(kind),
-    yaml,
-    seed: Number(seed ?? 0),
-    curves: curvesFromEvents(name, events),
-    adapters: Object.fromEntries([...measured, ...trained]),
-    notes: whole ? notesOf(events) : notesOf(events).map((note) => `${name}: ${note}`),
-    origin: originOf(path)
+    ...(adapter !== undefined && { adapter })
+  }))
+  const adapter = join(folder, 'adapter.gguf')
+  const trained = { name: kind, ...(existsSync(adapter) && { adapter }) }
+  const stages = [...measured, ...(curves.length > 0 ? [trained] : [])]
+  const origin = originOf(folder)
+  return {
+    title:
+      tasksets.length > 0
+        ? `${stages.map(({ name }) => name).join(' → ')} on ${tasksets.join(', ')}`
+        : `${kind}: ${basename(folder)}`,
+    notes: notesOf(events),
+    date: origin?.date ?? new Date().toISOString(),
+    command: origin?.command ?? `reasonsmith ${kind} ${RECIPE_FILE}`,
+    stages,
+    ...kept,
+    curves,
+    settings: [{ name: kind, yaml }],
+    seeds: { [kind]: Number(settings.seed ?? 0) },
+    environment: origin?.environment ?? environmentRecord()
   }
 }
 
-function eventOf(text: string, path: string, line: number): RunEvent {
-  try {
-    return JSON.parse(text) as RunEvent
-  } catch (cause) {
-    throw new AppError('data', `${join(path, EVENTS_FILE)}, line ${line}: not JSON`, undefined, { cause })
-  }
+function eventsOf(path: string): RunEvent[] {
+  return fullLines(path).map(({ text, number }) => {
+    try {
+      return JSON.parse(text) as RunEvent
+    } catch (cause) {
+      throw new AppError('data', `${path}, line ${number}: not JSON`, undefined, { cause })
+    }
+  })
 }
 
 const SHOWN_WARNINGS = 5

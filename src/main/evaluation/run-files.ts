@@ -2,12 +2,13 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
-import type { StageResult, TraceComparison } from './report/data.ts'
+import type { ReportData, StageResult, TraceComparison } from './report/data.ts'
 
 export const RECIPE_FILE = 'recipe.yaml'
 export const EVENTS_FILE = 'events.jsonl'
 const ORIGIN_FILE = 'run.json'
 const RESULTS_FILE = 'results.json'
+const COMPOSED_FILE = 'report.json'
 
 /** Where a run's numbers come from; kept with them, so that a report made later on another machine still says so. */
 export type Origin = {
@@ -40,6 +41,13 @@ export const keepResults = (folder: string, results: Results): void =>
 
 /** null where the folder has none. */
 export const resultsOf = (folder: string): Results | null => readJson<Results>(join(folder, RESULTS_FILE))
+
+/** For a job of several runs, which alone knows how its stages hang together: what its report was made of. */
+export const keepComposedReport = (folder: string, data: ReportData): void =>
+  writeWhole(join(folder, COMPOSED_FILE), JSON.stringify(data) + '\n')
+
+/** null where the folder has none. */
+export const composedReport = (folder: string): ReportData | null => readJson<ReportData>(join(folder, COMPOSED_FILE))
 
 function readJson<T>(path: string): T | null {
   if (!existsSync(path)) return null

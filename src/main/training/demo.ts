@@ -3,7 +3,7 @@
  * measuring, report. Each stage leaves its result in a folder of its own, so the same command continues where it stopped.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 import { AppError } from '../../shared/errors.ts'
@@ -12,6 +12,7 @@ import { EvaluateRecipe, GrpoRecipe, SftRecipe } from '../../shared/recipe.ts'
 import type { Task } from '../../shared/task.ts'
 import type { JobContext, JobFunction } from '../../shared/worker-contract.ts'
 import { decontaminate, teachable } from '../data/prepare/curation.ts'
+import { traceLines } from '../data/prepare/traces.ts'
 import { openBackend } from '../engine/backend.ts'
 import { loadModel } from '../engine/model.ts'
 import { repurposePlaceholders } from '../engine/prepare.ts'
@@ -28,13 +29,23 @@ import { grade } from '../policy/grading.ts'
 import { BRIEF_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { familyOf, generateTasks } from '../reasoning/tasks/index.ts'
 import { runGrpo } from './grpo.ts'
-import { writeTraces } from './lessons.ts'
 import { readRunLog } from './run-log.ts'
 import { runSft } from './sft.ts'
 import { DEMO } from './demo-settings.ts'
 import type { DemoSettings } from './demo-settings.ts'
 
-const BASE = fileURLToPath(new URL('../../../resources/base/base.gguf', import.meta.url))
+/** The base that ships with the program: beside the sources, or beside what was built from them. */
+function bundledBase(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); folder !== dirname(folder); folder = dirname(folder)) {
+    const file = join(folder, 'resources', 'base', 'base.gguf')
+    if (existsSync(file)) return file
+  }
+  throw new AppError(
+    'model',
+    'the bundled base resources/base/base.gguf is missing',
+    'Make it with `node resources/base/make.ts`.'
+  )
+}
 
 /** Where each stage leaves what the next one reads. */
 type Files = Readonly<
@@ -55,8 +66,6 @@ export const runDemo: JobFunction<'demo'> = async ({ short, seed, threads }, con
     grpo: at('3-grpo'),
     evaluate: at('4-evaluate')
   }
-  if (!existsSync(BASE))
-    throw new AppError('model', `${BASE}: the bundled base is missing`, 'Make it with `node resources/base/make.ts`.')
   mkdirSync(context.runDir, { recursive: true })
   const started = Date.now()
 
@@ -117,6 +126,7 @@ export const runDemo: JobFunction<'demo'> = async ({ short, seed, threads }, con
 
 /** A stage is a run of its own; its events are this job's too. */
 function stage(context: JobContext, runDir: string, name: string): JobContext {
+  mkdirSync(runDir, { recursive: true })
   context.emit({ kind: 'phase', name })
   return { ...context, runDir }
 }
@@ -133,7 +143,7 @@ async function curate(
   const { pool: poolSize, test: testSize, heldOut: heldOutSize, tasks, samples, band } = settings.curation
   const backend = openBackend(threads === undefined ? {} : { threads })
   try {
-    const renamed = await repurposePlaceholders(BASE, files.base, backend)
+    const renamed = await repurposePlaceholders(bundledBase(), files.base, backend)
     emit({ kind: 'log', level: 'info', text: renamed.map(({ was, name }) => `${was} becomes ${name}`).join(', ') })
     const share = (size: number): number => Math.ceil(size / tasks.length)
     const generate = (size: number, part: string): Task[] =>
@@ -192,7 +202,7 @@ async function curate(
         prompt: task.prompt,
         ...familyOf(task.source).teach(task, seeded(seed, 'teacher', task.id))
       }))
-      writeTraces(files.traces, taught)
+      writeFileSync(files.traces, traceLines(taught))
       const rows = (some: readonly Task[]): string =>
         some.map(({ prompt, solution }) => JSON.stringify({ prompt, solution })).join('\n') + '\n'
       writeFileSync(files.tasks, rows(kept))

@@ -32,11 +32,16 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
   const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal })
   const { emit } = run
   emit({ kind: 'phase', name: 'loading' })
-  const rowTokens = Math.max(1024, recipe.max_prompt_length + recipe.max_completion_length)
-  const session = await openSession(recipe, (model) => planTrainer(model, recipe, rowTokens, emit), run.checkpoint)
-  const { dialogue, trainer, optimizer, adapter, model } = session
+  const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
+  const rowTokens = Math.max(1024, contextTokens)
   const width = recipe.rollout_width ?? Math.min(64, recipe.prompts_per_step * recipe.num_generations)
-  const sampler = new Sampler(model, { width, contextTokens: recipe.max_prompt_length + recipe.max_completion_length })
+  const session = await openSession(
+    recipe,
+    (model) => planTrainer(model, { ...recipe, rowTokens, rollouts: { width, contextTokens } }, emit),
+    run.checkpoint
+  )
+  const { dialogue, trainer, optimizer, adapter, model } = session
+  const sampler = new Sampler(model, { width, contextTokens })
   try {
     const system = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
     const prompted = (sources: GrpoRecipe['tasks']): Prompted[] =>

@@ -2,14 +2,13 @@
  * Lessons: samples of a messages file as tokens, rendered through the model's own template and checked before anything
  * trains. Long ones are left out whole, never cut inside a thought.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
 import { seeded } from '../../shared/random.ts'
 import type { SftRecipe } from '../../shared/recipe.ts'
 import { badLineText, readMessages } from '../data/prepare/messages.ts'
 import type { Sample } from '../data/prepare/messages.ts'
 import type { TrainSequence } from '../engine/batch.ts'
-import { traceText } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 
@@ -101,17 +100,4 @@ function readText(file: string): string {
   } catch (cause) {
     throw new AppError('data', `${file}: cannot be read`, 'Check the path in the recipe.', { cause })
   }
-}
-
-/** Writes traces as messages JSONL: what a teacher hands to `sft`. */
-export function writeTraces(file: string, rows: readonly { prompt: string; thinking: string; answer: string }[]): void {
-  const lines = rows.map(({ prompt, thinking, answer }) =>
-    JSON.stringify({
-      messages: [
-        { role: 'user', content: prompt },
-        { role: 'assistant', content: traceText(thinking, answer, true) }
-      ]
-    })
-  )
-  writeFileSync(file, lines.join('\n') + '\n')
 }

@@ -42,7 +42,7 @@ export type Session = {
 /** Opens everything; from a checkpoint, with the parameters and moments it holds. */
 export async function openSession(
   recipe: SessionRecipe,
-  settings: (model: Model) => TrainerSettings,
+  plan: (model: Model) => TrainerSettings,
   checkpoint?: Checkpoint
 ): Promise<Session> {
   const backend = openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads })
@@ -51,7 +51,9 @@ export async function openSession(
   const adapter =
     start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
   const parameters = new Parameters(model, { kind: 'adapter', adapter })
-  const trainer = new Trainer(parameters, settings(model))
+  // A resumed run keeps the sizes it was planned with: other chunks would round differently.
+  const settings = checkpoint ? (JSON.parse(checkpoint.read('plan.json').toString()) as TrainerSettings) : plan(model)
+  const trainer = new Trainer(parameters, settings)
   const { optimizer: o } = recipe
   const optimizer = new AdamW(parameters, {
     beta1: o.adam_beta1,
@@ -72,6 +74,7 @@ export async function openSession(
       new Map<string, Uint8Array | string>([
         ['adapter.gguf', adapterBytes(adapter)],
         ['optimizer.bin', optimizerBytes(parameters)],
+        ['plan.json', JSON.stringify(settings)],
         ['state.json', JSON.stringify({ optimizerSteps: optimizer.steps, state })]
       ]),
     dispose: () => {

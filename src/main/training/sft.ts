@@ -27,7 +27,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
   emit({ kind: 'phase', name: 'loading' })
   const session = await openSession(
     recipe,
-    (model) => planTrainer(model, recipe, recipe.max_length, emit),
+    (model) => planTrainer(model, { ...recipe, rowTokens: Math.max(1024, recipe.max_length) }, emit),
     run.checkpoint
   )
   const { dialogue, trainer, optimizer, adapter } = session

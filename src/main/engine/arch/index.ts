@@ -5,6 +5,7 @@ import type { Architecture } from './architecture.ts'
 import { llama } from './llama.ts'
 
 const ARCHITECTURES: Readonly<Record<string, Architecture>> = { llama }
+export const ARCHITECTURE_NAMES: readonly string[] = Object.keys(ARCHITECTURES)
 
 /** Throws AppError('model') when the GGUF names an architecture without a file here. */
 export function architectureOf(info: GgufInfo): Architecture {
@@ -14,6 +15,6 @@ export function architectureOf(info: GgufInfo): Architecture {
   throw new AppError(
     'model',
     `${info.path}: the architecture '${name}' cannot be trained`,
-    `Supported architectures: ${Object.keys(ARCHITECTURES).join(', ')}.`
+    `Supported architectures: ${ARCHITECTURE_NAMES.join(', ')}.`
   )
 }

@@ -9,6 +9,9 @@
 import type { Graph } from '../graph.ts'
 import type { Tensor } from '../tensor.ts'
 
+/** At most this many graph nodes come of one chunk, forward and backward together: graphs are sized by it. */
+export const NODES_PER_CHUNK = 64
+
 export type Chunk = {
   readonly start: number
   readonly end: number

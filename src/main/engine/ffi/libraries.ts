@@ -27,9 +27,10 @@ export type Native = {
 }
 
 const LIBRARY_FILE: Record<string, (name: string) => RegExp> = {
-  linux: (name) => new RegExp(`^lib${name}(\\.v[\\d.]+)?\\.so$`),
-  darwin: (name) => new RegExp(`^lib${name}(\\.v?[\\d.]+)?\\.dylib$`),
-  win32: (name) => new RegExp(`^(lib)?${name}(\\.v[\\d.]+)?\\.dll$`)
+  // a GPU build names itself: libllama.cuda.v0.5.0.so
+  linux: (name) => new RegExp(`^lib${name}(\\.[a-z]+)?(\\.v[\\d.]+)?\\.so$`),
+  darwin: (name) => new RegExp(`^lib${name}(\\.[a-z]+)?(\\.v?[\\d.]+)?\\.dylib$`),
+  win32: (name) => new RegExp(`^(lib)?${name}(\\.[a-z]+)?(\\.v[\\d.]+)?\\.dll$`)
 }
 const PLATFORM_NAME: Record<string, string> = { linux: 'linux', darwin: 'mac', win32: 'win' }
 
