@@ -4,6 +4,7 @@
  *     node resources/base/make.ts [--steps 2400] [--threads 2] [--out resources/base/base.gguf]
  */
 import { appendFileSync, rmSync, writeFileSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
@@ -111,6 +112,7 @@ for (let step = 0; step < RECIPE.steps; step++) {
   const rate = learningRate(step, schedule)
   const { gradNorm, applied } = optimizer.step({ a: 0, b: 0, weight: rate }, 1 / predicted)
   if (!applied) throw new Error(`step ${step}: the gradient is not finite`)
+  await nextTurn() // so that Ctrl-C is heard
   const number = step + 1
   if (number % RECIPE.logEvery === 0 || number === 1) {
     const seconds = (performance.now() - started) / 1000

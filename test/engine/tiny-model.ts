@@ -54,8 +54,18 @@ function tokenizer(size: number): Record<string, GgufValue> {
   }
 }
 
-/** Weights as large as those of the golden models: peaked predictions, norms away from 1. */
-export function writeTinyModel(backend: Backend, path: string, shape: TinyShape = TINY, seed = 1): void {
+/** A chat template in characters that the tokenizer has. */
+export const CHAT_TEMPLATE =
+  "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}<|endoftext|>{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}"
+
+/** Weights as large as those of the golden models: peaked predictions, norms away from 1. `values` go over the metadata. */
+export function writeTinyModel(
+  backend: Backend,
+  path: string,
+  shape: TinyShape = TINY,
+  seed = 1,
+  values: Readonly<Record<string, GgufValue>> = {}
+): void {
   const { layers, width, feedForward, heads, keyHeads, vocabulary, tied, contextLength } = shape
   const headDim = width / heads
   const pool = new TensorPool(backend, layers * 9 + 8)
@@ -106,7 +116,8 @@ export function writeTinyModel(backend: Backend, path: string, shape: TinyShape 
       'llama.rope.dimension_count': u32(headDim),
       'llama.rope.freq_base': { kind: 'f32', value: 10000 },
       'llama.attention.layer_norm_rms_epsilon': { kind: 'f32', value: 1e-5 },
-      ...tokenizer(vocabulary)
+      ...tokenizer(vocabulary),
+      ...values
     },
     tensors
   })

@@ -11,7 +11,7 @@ import type { SamplingSettings } from '../../shared/recipe.ts'
 import type { Rollout, StopReason } from '../../shared/task.ts'
 import type { Adapter } from './adapter.ts'
 import { Decoder } from './decoder.ts'
-import type { DecoderSettings } from './decoder.ts'
+import type { DecodeToken, DecoderSettings } from './decoder.ts'
 import type { Pointer } from './ffi/structs.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Model } from './model.ts'
@@ -42,6 +42,11 @@ export type Generation = {
   readonly tokens: number
   readonly seconds: { readonly prefill: number; readonly decode: number; readonly sample: number }
 }
+
+/** How long the event loop may stand still, one native call apart. */
+const BREATH_MS = 50
+/** Prompt tokens of one native call on a CPU: larger batches are hardly faster there and cannot be interrupted. */
+const CPU_PROMPT_TOKENS = 64
 
 type Sequence = {
   readonly request: number
@@ -102,6 +107,7 @@ class Generating {
   readonly #cached: (number | null)[]
   /** Probabilities after a request's prompt, for the first token of each of its sequences. */
   readonly #first = new Map<number, { sampling: Float32Array; plain: Float32Array }>()
+  #breath = performance.now()
   #done = 0
   #tokens = 0
   readonly #ms = { prefill: 0, decode: 0, sample: 0 }
@@ -128,18 +134,12 @@ class Generating {
   }
 
   async run(): Promise<Generation> {
-    let breath = performance.now()
     for (;;) {
-      this.#fill()
+      await this.#fill()
       const active = this.#slots.flatMap((sequence, slot) => (sequence ? [{ sequence, slot }] : []))
       if (active.length === 0) break
       this.#step(active)
-      if (performance.now() - breath > 50) {
-        this.#options.onProgress?.(this.#done, this.#all.length, this.#tokens)
-        await nextTurn()
-        breath = performance.now()
-        if (this.#options.signal?.aborted) throw new AppError('cancelled', 'sampling was cancelled')
-      }
+      await this.#breathe()
     }
     this.#options.onProgress?.(this.#done, this.#all.length, this.#tokens)
     const groups = this.#requests.map(({ seeds }, request) =>
@@ -153,55 +153,73 @@ class Generating {
     }
   }
 
+  /** Between native calls: lets the event loop turn now and then, so that a cancel is heard. */
+  async #breathe(): Promise<void> {
+    if (performance.now() - this.#breath < BREATH_MS) return
+    this.#options.onProgress?.(this.#done, this.#all.length, this.#tokens)
+    await nextTurn()
+    this.#breath = performance.now()
+    if (this.#options.signal?.aborted) throw new AppError('cancelled', 'sampling was cancelled')
+  }
+
   /** Puts waiting sequences into free slots until the width is full. A sequence may end with its first token. */
-  #fill(): void {
+  async #fill(): Promise<void> {
     for (;;) {
       const free = this.#slots.flatMap((sequence, slot) => (sequence ? [] : [slot]))
       const taking = this.#waiting.splice(0, free.length)
       if (taking.length === 0) return
-      this.#prefill(taking, free)
+      await this.#prefill(taking, free)
       taking.forEach((sequence, i) => {
         const slot = this.#place(sequence, new Set(taking.slice(i + 1).map((it) => it.request)))
         const { sampling, plain } = this.#first.get(sequence.request)!
         this.#take(sequence, slot, sampling, plain)
       })
+      const waiting = new Set(this.#waiting.map((it) => it.request))
+      for (const request of this.#first.keys()) if (!waiting.has(request)) this.#first.delete(request)
     }
   }
 
-  /** Evaluates the prompts that no slot's cache begins with, each in a free slot of its own. */
-  #prefill(taking: readonly Sequence[], free: readonly number[]): void {
+  /**
+   * Evaluates the prompts that no slot's cache begins with, each in a free slot of its own, in batches short enough for a
+   * cancel to be heard between them; a long prompt spans several.
+   */
+  async #prefill(taking: readonly Sequence[], free: readonly number[]): Promise<void> {
     const missing = [...new Set(taking.map((it) => it.request))].filter((request) => !this.#cached.includes(request))
-    const started = performance.now()
     // prefer slots whose cache no waiting sequence needs
     const needed = new Set(taking.map((it) => it.request))
     const usable = [...free].sort(
       (a, b) => Number(needed.has(this.#cached[a] ?? -1)) - Number(needed.has(this.#cached[b] ?? -1)) || a - b
     )
-    let batch: { token: number; position: number; slot: number; wantsLogits: boolean }[] = []
-    let members: number[] = []
-    const flush = (): void => {
+    const { model, batchTokens, width } = this.#decoder
+    const limit = model.backend.isCpu ? CPU_PROMPT_TOKENS : batchTokens
+    let batch: DecodeToken[] = []
+    let ended: number[] = []
+    const flush = async (): Promise<void> => {
       if (batch.length === 0) return
+      const started = performance.now()
       const logits = this.#decoder.decode(batch)
-      this.#rows.load(logits, members.length, this.#options.sampling.temperature)
-      members.forEach((request, row) =>
+      if (ended.length > 0) this.#rows.load(logits, ended.length, this.#options.sampling.temperature)
+      ended.forEach((request, row) =>
         this.#first.set(request, { sampling: this.#rows.sampling(row).slice(), plain: this.#rows.plain(row).slice() })
       )
       batch = []
-      members = []
+      ended = []
+      this.#ms.prefill += performance.now() - started
+      await this.#breathe()
     }
     for (const request of missing) {
       const { prompt } = this.#requests[request]!
       const slot = usable.shift()!
-      if (batch.length + prompt.length > this.#decoder.batchTokens || members.length === this.#decoder.width) flush()
       this.#decoder.truncate(slot, -1)
       this.#cached[slot] = request
-      prompt.forEach((token, position) =>
-        batch.push({ token, position, slot, wantsLogits: position === prompt.length - 1 })
-      )
-      members.push(request)
+      for (const [position, token] of prompt.entries()) {
+        const last = position === prompt.length - 1
+        batch.push({ token, position, slot, wantsLogits: last })
+        if (last) ended.push(request)
+        if (batch.length === limit || ended.length === width) await flush()
+      }
     }
-    flush()
-    this.#ms.prefill += performance.now() - started
+    await flush()
   }
 
   /**

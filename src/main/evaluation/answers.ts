@@ -3,7 +3,7 @@
  * in blocks, and `answers.jsonl` grows by whole blocks, so that a resumed evaluation samples exactly the blocks that an
  * uninterrupted one would.
  */
-import { appendFileSync, rmSync, truncateSync, existsSync } from 'node:fs'
+import { appendFileSync, existsSync, rmSync, truncateSync } from 'node:fs'
 import type { StopReason, Task, Verdict } from '../../shared/task.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import { fullLines } from './json-lines.ts'
@@ -67,7 +67,8 @@ export function keptAnswers(path: string, blocks: readonly Block[]): Answer[] {
   let bytes = 0
   for (const block of blocks) {
     const part = lines.slice(kept.length, kept.length + block.asked.length).map(({ text }) => answerOf(text))
-    const whole = part.length === block.asked.length && part.every((answer, i) => answer && answers(answer, block, i))
+    const whole =
+      part.length === block.asked.length && part.every((answer, i) => answer && isAnswerTo(answer, block, i))
     if (!whole) break
     kept.push(...(part as Answer[]))
     bytes = lines[kept.length - 1]!.end
@@ -84,7 +85,7 @@ export const forgetAnswers = (path: string): void => rmSync(path, { force: true 
 /** Every answer of a finished evaluation's file. */
 export const readAnswers = (path: string): Answer[] => fullLines(path).flatMap(({ text }) => answerOf(text) ?? [])
 
-function answers(answer: Answer, { policy, taskset, asked }: Block, i: number): boolean {
+function isAnswerTo(answer: Answer, { policy, taskset, asked }: Block, i: number): boolean {
   const { run, question } = asked[i]!
   return (
     answer.policy === policy.name &&

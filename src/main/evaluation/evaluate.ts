@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
 import type { EvaluateRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
@@ -20,7 +21,7 @@ import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { appendAnswers, forgetAnswers, keptAnswers } from './answers.ts'
 import type { Policy } from './answers.ts'
 import { environmentRecord } from './environment.ts'
-import { askableTaskset, blocksFor, comfortableWidth, evaluatePolicies } from './measure.ts'
+import { askableTaskset, blocksFor, comfortableWidth, evaluatePolicies, refuseStopped } from './measure.ts'
 import { reportData, writeReport } from './report.ts'
 import { summarise } from './report/summary.ts'
 import { stageResults, summaryLines, typicalTraces } from './results.ts'
@@ -50,6 +51,8 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const backend = own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
     const model = own(await loadModel(recipe.base, backend))
     const dialogue = dialogueOf(model.vocabulary)
+    await nextTurn() // loading kept the loop from hearing a cancel
+    refuseStopped(signal)
     const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
     const asking = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, emit }
     const tasksets = tasks.map(({ name, tasks: some }) => askableTaskset(name, some, asking))

@@ -19,10 +19,9 @@ import { repurposePlaceholders } from '../engine/prepare.ts'
 import { Sampler } from '../engine/sampler.ts'
 import { environmentRecord } from '../evaluation/environment.ts'
 import { runEvaluation } from '../evaluation/evaluate.ts'
+import { writeReport as writeReportFiles } from '../evaluation/report.ts'
 import { curvesFromEvents } from '../evaluation/report/curves.ts'
-import { reportHtml } from '../evaluation/report/html.ts'
-import { reportMarkdown } from '../evaluation/report/markdown.ts'
-import { resultsOf, writeWhole } from '../evaluation/run-files.ts'
+import { keepComposedReport, originOf, resultsOf, writeWhole } from '../evaluation/run-files.ts'
 import { summaryLines } from '../evaluation/results.ts'
 import { dialogueOf, taskMessages } from '../policy/dialogue.ts'
 import { grade } from '../policy/grading.ts'
@@ -255,10 +254,9 @@ function writeReport({ files, recipes, seed, short, context, minutes }: Made): u
     curves: [...curvesFromEvents('SFT', readRunLog(files.sft)), ...curvesFromEvents('GRPO', readRunLog(files.grpo))],
     settings: Object.entries(recipes).map(([name, recipe]) => ({ name, yaml: stringify(recipe) })),
     seeds: { demo: seed },
-    environment: environmentRecord()
+    environment: originOf(files.evaluate)?.environment ?? environmentRecord()
   }
-  const [markdown, html] = [join(context.runDir, 'report.md'), join(context.runDir, 'report.html')]
-  writeWhole(markdown, reportMarkdown(data))
-  writeWhole(html, reportHtml(data))
+  keepComposedReport(context.runDir, data)
+  const { html } = writeReportFiles(context.runDir, data)
   return { report: html, lines: [...summaryLines(data), `report: ${html}`] }
 }
