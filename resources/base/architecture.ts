@@ -5,7 +5,7 @@ import type { GgufValue } from '../../src/main/engine/gguf-writer.ts'
 import { elements, TensorPool, TYPE, write } from '../../src/main/engine/tensor.ts'
 import { seeded } from '../../src/shared/random.ts'
 import type { Random } from '../../src/shared/random.ts'
-import { tokenizerValues } from './tokenizer.ts'
+import { CONTROL_TOKENS, tokenizerValues } from './tokenizer.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 export const SHAPE = { layers: 6, width: 128, feedForward: 384, heads: 4, headDim: 32, contextLength: 1024 } as const
@@ -61,6 +61,16 @@ const embeddings: Fill = (random, count) =>
     (_, i) => EMBEDDING_STD * (random.normal() + Math.sqrt(SHAPE.width) * COMMON[i % SHAPE.width]!)
   )
 
+/**
+ * Rows of the head. Tokens that never occur are all pushed the same way, and stay as distinct as they started: enough for
+ * the placeholders, so that an adapter can later tell them from each other and from unused bytes.
+ */
+const headRows: Fill = (random, count) =>
+  Float32Array.from({ length: count }, (_, i) => {
+    const name = CONTROL_TOKENS[Math.floor(i / SHAPE.width)]
+    return (name?.startsWith('<|dummy') ? 0.12 : 0.02) * random.normal()
+  })
+
 /** How many tokens back each head looks at the start, by layer; the heads of later layers start at random. */
 const LOOKS_BACK: readonly (readonly (number | null)[])[] = [
   [1, 2, 3, 4],
@@ -112,7 +122,7 @@ function weights(vocabulary: number): Weight[] {
   ]
   return [
     { name: 'token_embd.weight', ne: [width, vocabulary], fill: embeddings },
-    { name: 'output.weight', ne: [width, vocabulary], fill: normal(0.02) },
+    { name: 'output.weight', ne: [width, vocabulary], fill: headRows },
     { name: 'output_norm.weight', ne: [width], fill: ones },
     ...Array.from({ length: layers }, (_, i) => layer(i)).flat()
   ]

@@ -67,6 +67,7 @@ const STEP: ReadonlyMap<string, (prompt: string, steps: readonly string[], at: n
   [
     'linear',
     (prompt: string, steps: readonly string[], at: number) => {
+      if (at === 0) return `${prompt} «${steps[0]}»`
       const before = [prompt.slice('Solve '.length, -1), ...steps.slice(0, at)]
       return `${before.slice(-2).join('; ')}; «${steps[at]}»`
     }
@@ -74,6 +75,7 @@ const STEP: ReadonlyMap<string, (prompt: string, steps: readonly string[], at: n
   [
     'chain',
     (prompt: string, steps: readonly string[], at: number) => {
+      if (at === 0) return `${prompt} «${steps[0]}»`
       const [facts] = prompt.split('. ')
       const [given, ...rest] = steps[at]!.split(' = ')
       if (rest.length > 0) return `${facts}. ${given} = «${rest.join(' = ')}»`

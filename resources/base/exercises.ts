@@ -28,21 +28,12 @@ const EXERCISES: readonly ((random: Random) => string)[] = [
     return `digits of ${value}: «${[...String(value)].join(' ')}»`
   },
   (random) => {
-    const [a, b] = [number(random), number(random)]
-    return `larger of ${a} and ${b}: «${Math.max(a, b)}»`
-  },
-  (random) => {
     const value = number(random)
     return `answer ${value}: «\\boxed{${value}}»`
   },
   (random) => {
     const text = expression(random).join('')
     return `answer ${text}: «\\boxed{${text}}»`
-  },
-  (random) => {
-    const [a, b, c] = [number(random), number(random), number(random)]
-    const asked = random.pick([a, b, c])
-    return `${a}, ${b}, ${c}. is ${asked} there? «yes»`
   },
   (random) => {
     const [a, b] = [number(random), number(random)]

@@ -3,10 +3,10 @@ import type { Random } from '../../src/shared/random.ts'
 
 type Fact = { a: number; b: number; sign: '+' | '-' | '*' | '/'; result: number }
 
-/** Most facts are small; sums and differences reach three digits now and then. */
+/** Most facts are small; sums reach three digits now and then. */
 function drawFact(random: Random, easy: boolean): Fact {
-  const sign = random.pick(['+', '+', '-', '-', '*', '*', '/'] as const)
-  const reach = easy ? 9 : random.pick([9, 9, 20, 50, 99, 150])
+  const sign = random.pick(['+', '+', '+', '-', '-', '*', '/'] as const)
+  const reach = easy ? 9 : random.pick([9, 9, 9, 20, 50, 99])
   const [x, y] = [random.integer(0, reach), random.integer(0, random.next() < 0.5 ? Math.min(reach, 12) : reach)]
   const [p, q] = [random.integer(1, easy || random.next() < 0.85 ? 9 : 30), random.integer(1, 9)]
   const [m, n] = random.next() < 0.5 ? [p, q] : [q, p]

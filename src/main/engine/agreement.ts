@@ -48,9 +48,9 @@ export async function compareWithStock(
   let ourBase: Rows
   let tokens: readonly number[]
   try {
-    ours = decodedRows(decoder, adapter, prompt, count)
+    ours = await decodedRows(decoder, adapter, prompt, count)
     tokens = ours.map(likeliest)
-    ourBase = decodedRows(decoder, null, prompt, count, tokens)
+    ourBase = await decodedRows(decoder, null, prompt, count, tokens)
   } finally {
     decoder.dispose()
   }
@@ -89,13 +89,13 @@ export async function compareWithStock(
 }
 
 /** Logits after the prompt and after each of the first `count` − 1 tokens of the answer: `forced`, or the likeliest. */
-function decodedRows(
+async function decodedRows(
   decoder: Decoder,
   adapter: Adapter | null,
   prompt: Int32Array,
   count: number,
   forced?: readonly number[]
-): Rows {
+): Promise<Rows> {
   const { size } = decoder.model.vocabulary
   const row = (logits: bigint): Float32Array =>
     Float32Array.from(koffi.decode(logits, 'float', size) as ArrayLike<number>)
@@ -103,11 +103,11 @@ function decodedRows(
   decoder.clear()
   const last = prompt.length - 1
   const rows = [
-    row(decoder.decode([...prompt].map((token, i) => ({ token, position: i, slot: 0, wantsLogits: i === last }))))
+    row(await decoder.decode([...prompt].map((token, i) => ({ token, position: i, slot: 0, wantsLogits: i === last }))))
   ]
   while (rows.length < count) {
     const token = forced?.[rows.length - 1] ?? likeliest(rows.at(-1)!)
-    rows.push(row(decoder.decode([{ token, position: last + rows.length, slot: 0, wantsLogits: true }])))
+    rows.push(row(await decoder.decode([{ token, position: last + rows.length, slot: 0, wantsLogits: true }])))
   }
   return rows
 }

@@ -38,6 +38,8 @@ export class Decoder {
   readonly #ones: Int32Array
   readonly #slotPointers: BigUint64Array
   readonly #wanted: Int8Array
+  /** Read by llama.cpp between the nodes of a graph (CPU only): one byte of it stops the decode that runs. */
+  readonly #stop = new Uint8Array(64)
 
   constructor(model: Model, settings: DecoderSettings) {
     const { llama } = model.backend.native
@@ -56,6 +58,8 @@ export class Decoder {
     params.type_k = settings.keyValueType ?? KEY_VALUE_TYPE
     params.type_v = settings.keyValueType ?? KEY_VALUE_TYPE
     params.kv_unified = false
+    params.abort_callback = model.backend.native.flagReader.address
+    params.abort_callback_data = koffi.address(this.#stop) as Pointer
     const context = llama.init_from_model(model.handle, params)
     if (context === null) {
       throw new AppError(
@@ -105,10 +109,11 @@ export class Decoder {
   }
 
   /**
-   * Runs one batch. Returns the address of the logits, F32 [vocabulary] per token that wanted them, in batch order; valid
-   * until the next call.
+   * Runs one batch. Resolves with the address of the logits, F32 [vocabulary] per token that wanted them, in batch order;
+   * valid until the next call. Throws AppError('cancelled') soon after the signal fires, in the middle of the batch; the
+   * caches are then undefined until `clear`.
    */
-  decode(batch: readonly DecodeToken[]): Pointer {
+  async decode(batch: readonly DecodeToken[], signal?: AbortSignal): Promise<Pointer> {
     const { llama } = this.model.backend.native
     batch.forEach(({ token, position, slot, wantsLogits }, i) => {
       this.#tokens[i] = token
@@ -116,15 +121,21 @@ export class Decoder {
       this.#slots[i] = slot
       this.#wanted[i] = wantsLogits ? 1 : 0
     })
-    const status = llama.decode(this.#context.handle, {
+    const flag = this.model.backend.native.flagReader.flagOffset
+    const stop = (): void => void (this.#stop[flag] = 1)
+    this.#stop[flag] = Number(signal?.aborted ?? false)
+    signal?.addEventListener('abort', stop)
+    const status = await this.model.backend.native.decode(this.#context.handle, {
       n_tokens: batch.length,
-      token: koffi.address(this.#tokens),
+      token: koffi.address(this.#tokens) as Pointer,
       embd: null,
-      pos: koffi.address(this.#positions),
-      n_seq_id: koffi.address(this.#ones),
-      seq_id: koffi.address(this.#slotPointers),
-      logits: koffi.address(this.#wanted)
+      pos: koffi.address(this.#positions) as Pointer,
+      n_seq_id: koffi.address(this.#ones) as Pointer,
+      seq_id: koffi.address(this.#slotPointers) as Pointer,
+      logits: koffi.address(this.#wanted) as Pointer
     })
+    signal?.removeEventListener('abort', stop)
+    if (signal?.aborted) throw new AppError('cancelled', 'sampling was cancelled')
     if (status !== 0)
       throw new AppError('device', `llama_decode failed with status ${status} on ${batch.length} tokens`)
     llama.synchronize(this.#context.handle)

@@ -45,8 +45,6 @@ export type Generation = {
 
 /** How long the event loop may stand still, one native call apart. */
 const BREATH_MS = 50
-/** Prompt tokens of one native call on a CPU: larger batches are hardly faster there and cannot be interrupted. */
-const CPU_PROMPT_TOKENS = 64
 
 type Sequence = {
   readonly request: number
@@ -138,7 +136,7 @@ class Generating {
       await this.#fill()
       const active = this.#slots.flatMap((sequence, slot) => (sequence ? [{ sequence, slot }] : []))
       if (active.length === 0) break
-      this.#step(active)
+      await this.#step(active)
       await this.#breathe()
     }
     this.#options.onProgress?.(this.#done, this.#all.length, this.#tokens)
@@ -180,8 +178,8 @@ class Generating {
   }
 
   /**
-   * Evaluates the prompts that no slot's cache begins with, each in a free slot of its own, in batches short enough for a
-   * cancel to be heard between them; a long prompt spans several.
+   * Evaluates the prompts that no slot's cache begins with, each in a free slot of its own; a prompt longer than a batch
+   * spans several.
    */
   async #prefill(taking: readonly Sequence[], free: readonly number[]): Promise<void> {
     const missing = [...new Set(taking.map((it) => it.request))].filter((request) => !this.#cached.includes(request))
@@ -190,14 +188,13 @@ class Generating {
     const usable = [...free].sort(
       (a, b) => Number(needed.has(this.#cached[a] ?? -1)) - Number(needed.has(this.#cached[b] ?? -1)) || a - b
     )
-    const { model, batchTokens, width } = this.#decoder
-    const limit = model.backend.isCpu ? CPU_PROMPT_TOKENS : batchTokens
+    const { batchTokens, width } = this.#decoder
     let batch: DecodeToken[] = []
     let ended: number[] = []
     const flush = async (): Promise<void> => {
       if (batch.length === 0) return
       const started = performance.now()
-      const logits = this.#decoder.decode(batch)
+      const logits = await this.#decoder.decode(batch, this.#options.signal)
       if (ended.length > 0) this.#rows.load(logits, ended.length, this.#options.sampling.temperature)
       ended.forEach((request, row) =>
         this.#first.set(request, { sampling: this.#rows.sampling(row).slice(), plain: this.#rows.plain(row).slice() })
@@ -216,7 +213,7 @@ class Generating {
         const last = position === prompt.length - 1
         batch.push({ token, position, slot, wantsLogits: last })
         if (last) ended.push(request)
-        if (batch.length === limit || ended.length === width) await flush()
+        if (batch.length === batchTokens || ended.length === width) await flush()
       }
     }
     await flush()
@@ -240,15 +237,16 @@ class Generating {
     return slot
   }
 
-  #step(active: readonly { sequence: Sequence; slot: number }[]): void {
+  async #step(active: readonly { sequence: Sequence; slot: number }[]): Promise<void> {
     const started = performance.now()
-    const logits = this.#decoder.decode(
+    const logits = await this.#decoder.decode(
       active.map(({ sequence, slot }) => ({
         token: sequence.tokens.at(-1)!,
         position: this.#requests[sequence.request]!.prompt.length + sequence.tokens.length - 1,
         slot,
         wantsLogits: true
-      }))
+      })),
+      this.#options.signal
     )
     const decoded = performance.now()
     this.#rows.load(logits, active.length, this.#options.sampling.temperature)

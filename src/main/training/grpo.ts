@@ -74,31 +74,32 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       return Array.from({ length: count }, (_, i) => taskAt(tasks, from + i, recipe.seed))
     }
 
+    /** Rounds of groups until enough of them have something to teach: a flat group has no gradient and is never trained on. */
+    const rolloutsOf = async (step: number): Promise<{ rounds: Sampled[]; kept: Group[] }> => {
+      const rounds: Sampled[] = []
+      const kept: Group[] = []
+      const most = recipe.dynamic_sampling ? recipe.max_refills : 0
+      while (kept.length < recipe.prompts_per_step && rounds.length <= most) {
+        const asked = nextTasks(recipe.prompts_per_step - kept.length)
+        const seed = `${recipe.seed}/rollout/${step}/${rounds.length}`
+        const progress = (done: number, of: number): void =>
+          emit({ kind: 'progress', label: `step ${step} rollouts`, done, of })
+        const sampled = await sampleGroups(sampler, adapter, asked, recipe, reward, dialogue, seed, signal, progress)
+        rounds.push(sampled)
+        kept.push(...sampled.groups.filter(({ flat }) => !flat))
+      }
+      return { rounds, kept }
+    }
+
     emit({ kind: 'phase', name: 'training' })
     for (let step = (run.checkpoint?.manifest.step ?? 0) + 1; step <= recipe.max_steps; step++) {
       const started = performance.now()
-      const rounds: Sampled[] = []
-      const kept: Group[] = []
-      while (
-        kept.length < recipe.prompts_per_step &&
-        rounds.length <= (recipe.dynamic_sampling ? recipe.max_refills : 0)
-      ) {
-        const asked = nextTasks(recipe.prompts_per_step - kept.length)
-        const seed = `${recipe.seed}/rollout/${step}/${rounds.length}`
-        const sampled = await sampleGroups(
-          sampler,
-          adapter,
-          asked,
-          recipe,
-          reward,
-          dialogue,
-          seed,
-          signal,
-          (done, of) => emit({ kind: 'progress', label: `step ${step} rollouts`, done, of })
-        )
-        rounds.push(sampled)
-        kept.push(...sampled.groups.filter(({ flat }) => !flat)) // a flat group has no gradient and is never trained on
-      }
+      const before = state
+      const { rounds, kept } = await run.attempt(
+        step,
+        () => session.files(before),
+        () => rolloutsOf(step)
+      )
       const sampledAt = performance.now()
       const groups = rounds.flatMap((round) => round.groups)
 

@@ -15,7 +15,11 @@ const KEPT_CHECKPOINTS = 3
 const NON_FINITE_LIMIT = 3
 
 export type RunOptions = {
-  readonly recipe: { readonly save_steps?: number | undefined; readonly save_minutes: number }
+  readonly recipe: {
+    readonly output_dir: string
+    readonly save_steps?: number | undefined
+    readonly save_minutes: number
+  }
   readonly folder: string
   readonly resume: boolean
   readonly emit: Emit
@@ -26,6 +30,11 @@ export type Run = {
   readonly emit: Emit
   /** Where to continue from; undefined for a fresh run. */
   readonly checkpoint: Checkpoint | undefined
+  /**
+   * Runs a step's work. When the user cancels in the middle of it, what the step did so far is forgotten and the state
+   * before it is saved: `files` must describe that state.
+   */
+  attempt<T>(step: number, files: () => CheckpointFiles, work: () => Promise<T>): Promise<T>
   /** After each step: throws when the user cancelled (a checkpoint is written first) or too many steps were not finite. */
   afterStep(step: number, metrics: Metrics, applied: boolean, files: () => CheckpointFiles, score?: number): void
   /** Writes a checkpoint now. */
@@ -37,7 +46,8 @@ export type Run = {
 /** Opens a run folder. Throws AppError('training') when it holds a run of another recipe. */
 export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptions): Run {
   mkdirSync(folder, { recursive: true })
-  const hash = recipeHash(recipe)
+  const { output_dir: _, ...content } = recipe // a run may be moved
+  const hash = recipeHash(content)
   const { checkpoint, skipped } = resume ? latestCheckpoint(folder) : { checkpoint: undefined, skipped: [] }
   if (checkpoint && checkpoint.manifest.recipeHash !== hash) {
     throw new AppError(
@@ -54,6 +64,8 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
   }
   for (const { path, why } of skipped) emit({ kind: 'log', level: 'warn', text: `${path} is not used: ${why}` })
   let savedAt = Date.now()
+  let savedStep = checkpoint?.manifest.step ?? 0
+  let lastMetrics: Metrics = {}
   let nonFinite = 0
 
   const save: Run['save'] = (step, metrics, files, score) => {
@@ -61,6 +73,7 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
     const path = writeCheckpoint(folder, about, files())
     pruneCheckpoints(folder, KEPT_CHECKPOINTS)
     savedAt = Date.now()
+    savedStep = step
     emit({ kind: 'checkpoint', step, path })
     return path
   }
@@ -68,7 +81,17 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
     emit,
     checkpoint,
     save,
+    attempt: async (step, files, work) => {
+      try {
+        return await work()
+      } catch (error) {
+        if (!(error instanceof AppError) || error.code !== 'cancelled') throw error
+        if (savedStep < step - 1) save(step - 1, lastMetrics, files)
+        throw new AppError('cancelled', `stopped in step ${step}; everything before it is saved`)
+      }
+    },
     afterStep: (step, metrics, applied, files, score) => {
+      lastMetrics = metrics
       nonFinite = applied ? 0 : nonFinite + 1
       if (!applied)
         emit({

@@ -4,11 +4,15 @@
  * Left out: the report trains every weight; data mixtures by cluster weights are made before, in the data file.
  */
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { AppError } from '../../shared/errors.ts'
 import { seeded } from '../../shared/random.ts'
 import type { SftRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
 import { pack } from '../engine/batch.ts'
+import type { PackedBatch } from '../engine/batch.ts'
 import { Sampler } from '../engine/sampler.ts'
+import type { Trainer } from '../engine/trainer.ts'
 import { batchSource, lessonsOf, rowTokens, trainedTokens } from './lessons.ts'
 import type { Lesson } from './lessons.ts'
 import { sftLoss } from './loss.ts'
@@ -69,16 +73,12 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
         : batch.flatMap((lesson) => pack([lesson], lesson.tokens.length))
       const total = rows.reduce((sum, row) => sum + row.tokens.length, 0)
 
-      let loss = 0
-      let entropy = 0
-      for (const row of rows) {
-        // Gradients of the sum over tokens; the optimizer divides by their number, so that rows add up to the batch's mean.
-        const output = trainer.accumulate(row, ({ logprobs, entropy: h }, from) =>
-          sftLoss({ logprobs, entropy: h, sequence: row.sequence.subarray(from, from + logprobs.length) }, 1)
-        )
-        loss -= output.logprobs.reduce((sum, value) => sum + value, 0)
-        entropy += output.entropy.reduce((sum, value) => sum + value, 0)
-      }
+      const before = { tokens: seenTokens } satisfies State
+      const { loss, entropy } = await run.attempt(
+        step,
+        () => session.files(before),
+        () => gradientsOf(rows, trainer, signal)
+      )
       const rate = learningRate(step - 1, schedule)
       const { gradNorm, applied } = optimizer.step(
         { a: rate, b: rate * recipe.lora.loraplus_lr_ratio, weight: rate },
@@ -118,6 +118,26 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     session.dispose()
     run.close()
   }
+}
+
+/** Adds the gradients of the sum over tokens; the optimizer divides by their number, so that rows add up to the batch's mean. */
+async function gradientsOf(
+  rows: readonly PackedBatch[],
+  trainer: Trainer,
+  signal: AbortSignal
+): Promise<{ loss: number; entropy: number }> {
+  let loss = 0
+  let entropy = 0
+  for (const row of rows) {
+    const output = trainer.accumulate(row, ({ logprobs, entropy: h }, from) =>
+      sftLoss({ logprobs, entropy: h, sequence: row.sequence.subarray(from, from + logprobs.length) }, 1)
+    )
+    loss -= output.logprobs.reduce((sum, value) => sum + value, 0)
+    entropy += output.entropy.reduce((sum, value) => sum + value, 0)
+    await nextTurn()
+    if (signal.aborted) throw new AppError('cancelled', 'training was cancelled')
+  }
+  return { loss, entropy }
 }
 
 /** Mean loss of the held-out lessons, and the mean length of answers sampled to some of their prompts. */

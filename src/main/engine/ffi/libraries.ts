@@ -7,7 +7,7 @@ import type { LibraryHandle, TypeObject } from 'koffi'
 import { AppError } from '../../../shared/errors.ts'
 import { GGML, GGML_BASE, LLAMA, LLAMA_INTERNAL } from './symbols.ts'
 import { STRUCTS } from './structs.ts'
-import type { Bound, Pointer } from './structs.ts'
+import type { Bound, Pointer, Struct } from './structs.ts'
 
 /** The build every layout and signature here was written against. */
 export const PINNED = { 'node-llama-cpp': '3.22.1', ggml: '0.25.1', llama: '0.5.0' } as const
@@ -22,6 +22,14 @@ export type Native = {
   /** Null where the platform does not export them (Windows): the engine then loads the base itself. */
   readonly internal: Bound<typeof LLAMA_INTERNAL> | null
   readonly versions: { readonly ggml: string; readonly llama: string; readonly commit: string }
+  /** `llama_decode` on a thread of its own, so that the event loop turns meanwhile. Resolves with its status. */
+  decode(context: Pointer, batch: Struct<'llama_batch'>): Promise<number>
+  /**
+   * The address of a native function that reads one byte: `ggml_get_no_alloc`, a getter of the flag at `flagOffset` in the
+   * struct it is given. With a buffer of ours as that struct it tells llama.cpp's threads to stop; a callback into JavaScript
+   * from a native thread would be unsafe.
+   */
+  readonly flagReader: { readonly address: Pointer; readonly flagOffset: number }
   /** Calls a function by an address that a library handed out. */
   call(address: Pointer, prototype: string, ...args: readonly unknown[]): unknown
 }
@@ -106,6 +114,14 @@ export function loadNative(gpu: Gpu | null = null): Native {
     llama,
     internal: bindInternal(llamaLibrary),
     versions,
+    decode: (context, batch) => {
+      const { async } = llama.decode as unknown as { async: (...args: unknown[]) => void }
+      return new Promise((resolve, reject) =>
+        async(context, batch, (error: Error | null, status: number) => (error ? reject(error) : resolve(status)))
+      )
+    },
+    // ggml.c: struct ggml_context { size_t mem_size; void * mem_buffer; bool mem_buffer_owned; bool no_alloc; … }
+    flagReader: { address: base.symbol('ggml_get_no_alloc', 'void*') as Pointer, flagOffset: 17 },
     call: (address, prototype, ...args) => {
       const proto = prototypes.get(prototype) ?? koffi.proto(prototype)
       prototypes.set(prototype, proto)
