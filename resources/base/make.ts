@@ -1,7 +1,7 @@
 /**
  * Makes the bundled base: tokenizer, random start, training on generated text, GGUF. Deterministic for a thread count.
  *
- *     node resources/base/make.ts [--steps 4000] [--threads 2] [--out resources/base/base.gguf]
+ *     node resources/base/make.ts [--steps 2400] [--threads 2] [--out resources/base/base.gguf]
  */
 import { appendFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -27,7 +27,7 @@ import type { Tokenizer } from './tokenizer.ts'
 
 const { values: options } = parseArgs({
   options: {
-    steps: { type: 'string', default: '4000' },
+    steps: { type: 'string', default: '2400' },
     threads: { type: 'string', default: '2' },
     out: { type: 'string', default: `${import.meta.dirname}/base.gguf` },
     log: { type: 'string', default: `${import.meta.dirname}/training.log` }
@@ -50,7 +50,7 @@ const RECIPE = {
   vocabulary: 416,
   adamw: { beta1: 0.9, beta2: 0.99, epsilon: 1e-9, weightDecay: 0.02, maxGradNorm: 1 },
   logEvery: 50,
-  measureEvery: 500
+  measureEvery: 600
 } as const
 
 function log(fields: Record<string, string | number>): void {

@@ -106,12 +106,15 @@ export const SftRecipe = z.strictObject({
   max_steps: count.optional(),
   train_batch_size: count.default(32).describe('samples per optimizer step; report: 32'),
   eval_steps: count.optional(),
-  eval_samples: count.default(16).describe('answers sampled at each evaluation, for mean response length'),
+  eval_samples: z
+    .number()
+    .int()
+    .nonnegative()
+    .default(16)
+    .describe('answers sampled at each evaluation, for mean response length'),
   max_completion_length: count.default(512),
   lora: LoraSettings.prefault({}),
-  optimizer: optimizerWithRate(2e-4).describe(
-    'ours for LoRA; the report’s full-parameter rate is 1e-5'
-  )
+  optimizer: optimizerWithRate(2e-4).describe('ours for LoRA; the report’s full-parameter rate is 1e-5')
 })
 export type SftRecipe = z.infer<typeof SftRecipe>
 
@@ -180,9 +183,7 @@ export const GrpoRecipe = z.strictObject({
   stop_clipped: share.default(0.9).describe('share of rollouts cut at the limit, for five steps'),
   stop_kl: z.number().positive().default(5).describe('mean KL over this for five steps'),
   lora: LoraSettings.prefault({}),
-  optimizer: optimizerWithRate(2e-5).describe(
-    'ours for LoRA; the report’s full-parameter rate is 5e-8'
-  )
+  optimizer: optimizerWithRate(2e-5).describe('ours for LoRA; the report’s full-parameter rate is 5e-8')
 })
 export type GrpoRecipe = z.infer<typeof GrpoRecipe>
 

@@ -10,7 +10,16 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
   'main/data/prepare': ['shared', 'main/reasoning', 'node:', 'yaml', 'zod'],
   'main/engine': ['shared', 'node:', 'koffi', 'node-llama-cpp', '@huggingface/jinja'],
   'main/policy': ['shared', 'main/reasoning', 'main/data/prepare', 'main/engine', 'node:'],
-  'main/evaluation': ['shared', 'main/reasoning', 'main/data/prepare', 'main/engine', 'main/policy', 'node:', 'zod', 'yaml'],
+  'main/evaluation': [
+    'shared',
+    'main/reasoning',
+    'main/data/prepare',
+    'main/engine',
+    'main/policy',
+    'node:',
+    'zod',
+    'yaml'
+  ],
   'main/training': [
     'shared',
     'main/reasoning',

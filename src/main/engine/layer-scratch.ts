@@ -83,7 +83,7 @@ class Pretended {
 }
 
 /** The first layer's weights as training sees them; every layer of an architecture has the same shapes. */
-function pretendedLayer(pretended: Pretended, sketch: LayerSketch): Layer {
+function pretendedLayer(pretended: Pretended, sketch: LayerSketch, isCpu: boolean): Layer {
   const { architecture, info, trained } = sketch
   const f32 = (...ne: readonly number[]): Tensor => pretended.add(TYPE.F32, ...ne)
   const full = trained.kind === 'full'
@@ -99,7 +99,7 @@ function pretendedLayer(pretended: Pretended, sketch: LayerSketch): Layer {
     return {
       name,
       weight: pretended.add(type, ...ne),
-      transposed: pretended.add(sketch.transposeType ?? transposeType(type), output, input),
+      transposed: pretended.add(sketch.transposeType ?? transposeType(type, output, isCpu), output, input),
       lora:
         r > 0 ? { a: f32(input, r), b: f32(r, output), gradA: f32(input, r), gradB: f32(r, output), scale: 2 } : null,
       gradient: full ? f32(...ne) : null
@@ -118,7 +118,7 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: 
   const { architecture, config, tokens, keep, chunkQueries } = sketch
   const pretended = new Pretended(backend, 256 + Math.ceil(tokens / chunkQueries))
   try {
-    const layer = pretendedLayer(pretended, sketch)
+    const layer = pretendedLayer(pretended, sketch, backend.isCpu)
     const f32 = (...ne: readonly number[]): Tensor => pretended.add(TYPE.F32, ...ne)
     const chunks = Array.from({ length: Math.ceil(tokens / chunkQueries) }, (_, i) => {
       const [start, end] = [i * chunkQueries, Math.min((i + 1) * chunkQueries, tokens)]

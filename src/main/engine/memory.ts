@@ -12,7 +12,7 @@ import type { GgufInfo } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
 import type { PlannedTraining } from './layer-scratch.ts'
 import { transposeType } from './parameters.ts'
-import { TYPE } from './tensor.ts'
+import { rowBytes, TYPE } from './tensor.ts'
 import type { TrainerSettings } from './trainer.ts'
 
 export type PlanRequest = {
@@ -109,7 +109,9 @@ function planFor(
   const transposes = sum(
     linears
       .map(tensor)
-      .map(({ type, elements }) => elements * ((request.transposeType ?? transposeType(type)) === TYPE.F32 ? F32 : F16))
+      .map(({ type, ne, elements }) =>
+        rowBytes(backend.native, request.transposeType ?? transposeType(type, ne[1]!, backend.isCpu), elements)
+      )
   )
   const trainedSizes =
     trained.kind === 'full'

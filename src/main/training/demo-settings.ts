@@ -24,28 +24,33 @@ const sampling = { temperature: 1, top_k: 0, top_p: 1 }
 export const DEMO: Readonly<Record<'full' | 'short', DemoSettings>> = {
   full: {
     maxPromptLength: 64,
-    maxCompletionLength: 96,
+    maxCompletionLength: 64,
     curation: {
       tasks,
       pool: 1600,
-      test: 160,
+      test: 200,
       heldOut: 32,
       samples: 4,
       band: { minRate: 0, maxRate: 0.9, keepUnsolved: true },
-      lessons: 800
+      lessons: 1152
     },
-    sft: { max_steps: 60, train_batch_size: 32, eval_steps: 20, optimizer: { learning_rate: 2e-3 } },
+    sft: {
+      max_steps: 36,
+      train_batch_size: 32,
+      eval_steps: 12,
+      eval_samples: 16,
+      optimizer: { learning_rate: 2e-3, lr_scheduler_type: 'cosine' }
+    },
     grpo: {
       max_steps: 60,
-      prompts_per_step: 8,
+      prompts_per_step: 16,
       num_generations: 8,
       loss_type: 'dapo',
       epsilon_high: 0.28,
-      kl_target: 'old',
-      max_refills: 1,
-      eval_steps: 20,
+      max_refills: 0,
+      eval_steps: 15,
       eval_runs: 4,
-      optimizer: { learning_rate: 1e-3 }
+      optimizer: { learning_rate: 4e-4 }
     },
     evaluate: { runs: 8, sampling }
   },

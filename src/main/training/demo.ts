@@ -46,6 +46,10 @@ function bundledBase(): string {
   )
 }
 
+/** `isReserved` of resources/base/corpus.ts: one task in eight, by its id. Twice as many are drawn to be sure of enough. */
+const RESERVED = /[01](~\d+)?$/
+const RESERVED_SHARE = 16
+
 /** Where each stage leaves what the next one reads. */
 type Files = Readonly<
   Record<'base' | 'traces' | 'tasks' | 'heldOut' | 'test' | 'curation' | 'sft' | 'grpo' | 'evaluate', string>
@@ -149,7 +153,10 @@ async function curate(
       tasks.flatMap(({ family, difficulty }, i) =>
         generateTasks({ family, difficulty, count: share(size), seed: seeded(seed, part, i).integer(0, 2 ** 31 - 1) })
       )
-    const test = generate(testSize, 'test')
+    // Only tasks that the base's corpus left out, so that no stage has seen them answered.
+    const test = generate(RESERVED_SHARE * testSize, 'test')
+      .filter(({ id }) => RESERVED.test(id))
+      .slice(0, testSize)
     const clean = decontaminate(generate(poolSize, 'pool'), test)
     emit({
       kind: 'log',
