@@ -250,7 +250,7 @@ function writeReport({ files, recipes, seed, short, context, minutes }: Made): u
     title: 'Reasonsmith demo: a small base learns to think',
     notes: [
       'A bundled base of a few million parameters is taught to think by scripted traces (SFT), then sharpened by reward (GRPO); each stage answers the same held-out tasks in independent runs.',
-      `Curation: ${Object.entries(counts).map(([name, count]) => `${name} ${count}`).join(', ')}.`, // prettier-ignore
+      `Of ${counts['pool']} generated tasks ${counts['removedAsTestLike']} resembled a test task and were left out, ${counts['heldOut']} were held out, and ${counts['teachable']} were teachable (the base did not solve them nearly always); ${counts['lessons']} of these were taught. The ${counts['test']} test tasks were never in the base's corpus.`,
       `This call took ${minutes.toFixed(1)} minutes.`,
       ...(short ? ['Short form: too few steps and answers to show an effect.'] : [])
     ],
