@@ -82,10 +82,10 @@ export type TaskSource = z.infer<typeof TaskSource>
 
 const runSettings = {
   base: path.describe('the GGUF that is trained on'),
-  adapter: path.optional().describe('an adapter to start from: a GGUF, or a folder of PEFT’s'),
+  adapter: path.optional().describe('an adapter to start from: a GGUF, or a folder of PEFT’s; its rank, alpha and targets hold instead of lora’s'),
   output_dir: path,
   seed: z.number().int().default(0),
-  threads: count.optional().describe('default: the machine’s physical cores'),
+  threads: count.optional().describe('default: the processors this process may use'),
   memory_limit_mib: count.optional().describe('default: 80 % of what is free'),
   system_message: z.string().optional().describe('default: the recipe’s reasoning system message'),
   save_steps: count.optional(),
@@ -162,7 +162,9 @@ export const GrpoRecipe = z.strictObject({
   kl_target: z
     .enum(['old', 'base'])
     .default('old')
-    .describe('report prints the policy that sampled; base: adapter scale 0'),
+    .describe(
+      'report prints the policy that sampled; base: adapter scale 0; with one update per set of rollouts the KL to the old policy is zero, so beta then acts only with base'
+    ),
   kl_estimator: z.enum(['k1', 'k2', 'k3']).default('k3').describe('not in the report; verl: k3'),
   entropy_coef: z.number().nonnegative().default(0.001).describe('report: 0.001'),
   sampling_correction: z

@@ -1,6 +1,6 @@
 /** The command line: a table of commands, each a few lines of wiring around one job. */
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { ZodError } from 'zod'
 import { AppError, EXIT_CODES } from '../../shared/errors.ts'
@@ -101,7 +101,9 @@ const number = (text: string): number => {
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It must be a number.')
   return value
 }
-const threads = new Option('--threads <count>', 'CPU threads; default: the physical cores').argParser(integer(1))
+const threads = new Option('--threads <count>', 'CPU threads; default: the processors this process may use').argParser(
+  integer(1)
+)
 const seed = new Option('--seed <number>', 'seed of everything random').argParser(integer(0)).default(0)
 
 /** Checks a recipe completely, then runs its job. */
@@ -149,7 +151,8 @@ const COMMANDS: readonly Entry[] = [
         'reasonsmith demo --dir',
         shown(folder),
         ...(input['short'] ? ['--short'] : []),
-        `--seed ${String(input['seed'])}`
+        `--seed ${String(input['seed'])}`,
+        ...(input['threads'] === undefined ? [] : [`--threads ${String(input['threads'])}`])
       ]
       await run('demo', input, folder, again.join(' '))
     }
@@ -236,7 +239,7 @@ function writeTraces(tasks: string, to: string, which: { skip: unknown; limit: u
   if (!existsSync(tasks)) throw new AppError('data', `no such file: ${tasks}`)
   if (existsSync(to)) throw new AppError('disk', `already there: ${to}`, 'nothing was written; name another file')
   const numbers = { skip: Number(which.skip), ...(which.limit !== undefined && { limit: Number(which.limit) }) }
-  const traces = workedTraces(readFileSync(tasks, 'utf8'), { source: basename(tasks), ...numbers })
+  const traces = workedTraces(readFileSync(tasks, 'utf8'), { file: tasks, ...numbers })
   const partial = `${to}.partial`
   writeFileSync(partial, traceLines(traces), { flush: true })
   renameSync(partial, to)

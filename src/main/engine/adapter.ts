@@ -150,6 +150,15 @@ async function loadGgufAdapter(model: Model, path: string): Promise<Adapter> {
       )
     }
   }
+  const ranks = new Set(targets.map((target) => info.tensors.get(`${target}.lora_a`)!.ne[1]))
+  const [r] = ranks
+  if (r === undefined || ranks.size > 1) {
+    throw new AppError(
+      'model',
+      `${path}: ${r === undefined ? 'it holds no pair of tensors' : `its pairs have different ranks (${[...ranks].join(', ')})`}`,
+      'An adapter of one rank is needed.'
+    )
+  }
   targets.sort((one, other) => order.get(one)! - order.get(other)!)
   const load = (from: string): Owned<Pointer> => {
     const handle = llama.adapter_lora_init(model.handle, from)
@@ -185,11 +194,10 @@ async function loadGgufAdapter(model: Model, path: string): Promise<Adapter> {
       }
     }
   }
-  const r = pairs[0]?.b.ne[0] ?? 0
   return {
     model,
     r,
-    scale: alpha / r,
+    scale: alpha === 0 ? 1 : alpha / r, // as llama.cpp's llama_adapter_lora_weight::get_scale
     pairs,
     get handle() {
       return owned.handle

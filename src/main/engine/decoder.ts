@@ -125,16 +125,20 @@ export class Decoder {
     const stop = (): void => void (this.#stop[flag] = 1)
     this.#stop[flag] = Number(signal?.aborted ?? false)
     signal?.addEventListener('abort', stop)
-    const status = await this.model.backend.native.decode(this.#context.handle, {
-      n_tokens: batch.length,
-      token: koffi.address(this.#tokens) as Pointer,
-      embd: null,
-      pos: koffi.address(this.#positions) as Pointer,
-      n_seq_id: koffi.address(this.#ones) as Pointer,
-      seq_id: koffi.address(this.#slotPointers) as Pointer,
-      logits: koffi.address(this.#wanted) as Pointer
-    })
-    signal?.removeEventListener('abort', stop)
+    let status: number
+    try {
+      status = await this.model.backend.native.decode(this.#context.handle, {
+        n_tokens: batch.length,
+        token: koffi.address(this.#tokens) as Pointer,
+        embd: null,
+        pos: koffi.address(this.#positions) as Pointer,
+        n_seq_id: koffi.address(this.#ones) as Pointer,
+        seq_id: koffi.address(this.#slotPointers) as Pointer,
+        logits: koffi.address(this.#wanted) as Pointer
+      })
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
     if (signal?.aborted) throw new AppError('cancelled', 'sampling was cancelled')
     if (status !== 0)
       throw new AppError('device', `llama_decode failed with status ${status} on ${batch.length} tokens`)

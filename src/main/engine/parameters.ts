@@ -173,10 +173,6 @@ export class Parameters {
     this.#gradients.clear()
   }
 
-  zeroMoments(): void {
-    this.#moments.clear()
-  }
-
   /** Bytes on the device, by what they are for. */
   get bytes(): { gradients: number; moments: number; transposes: number } {
     return { gradients: this.#gradients.bytes, moments: this.#moments.bytes, transposes: this.#transposes.bytes }

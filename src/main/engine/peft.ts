@@ -128,6 +128,10 @@ export function writePeft(adapter: Adapter, folder: string, baseName: string): v
 
 export const isPeftFolder = (path: string): boolean => existsSync(join(path, CONFIG))
 
+/** The files an adapter consists of, whichever kind it is. */
+export const adapterFiles = (path: string): string[] =>
+  isPeftFolder(path) ? [CONFIG, TENSORS].map((name) => join(path, name)).filter(existsSync) : [path]
+
 /** Reads a PEFT adapter for this base. Throws AppError('model') saying what is not plain LoRA on the seven projections. */
 export function readPeft(model: Model, folder: string): LoraValues {
   const refuse = (why: string): never => {

@@ -4,8 +4,9 @@
  * uninterrupted one would.
  */
 import { appendFileSync, existsSync, rmSync, truncateSync } from 'node:fs'
-import type { StopReason, Task, Verdict } from '../../shared/task.ts'
+import type { StopReason, Verdict } from '../../shared/task.ts'
 import type { Adapter } from '../engine/adapter.ts'
+import type { Prompted } from '../policy/tasksets.ts'
 import { fullLines } from './json-lines.ts'
 
 /** One line of `answers.jsonl`. */
@@ -29,8 +30,7 @@ export type Answer = {
 
 /** Null adapter: the base alone. */
 export type Policy = { readonly name: string; readonly adapter: Adapter | null }
-export type Question = { readonly task: Task; readonly prompt: Int32Array }
-export type Taskset = { readonly name: string; readonly questions: readonly Question[] }
+export type Taskset = { readonly name: string; readonly questions: readonly Prompted[] }
 
 /** Answers that are sampled and kept together; all by one policy on one taskset. */
 export type Block = {
@@ -38,7 +38,7 @@ export type Block = {
   readonly taskset: Taskset
   /** How many answers of this policy on this taskset come before. */
   readonly from: number
-  readonly asked: readonly { readonly run: number; readonly question: Question }[]
+  readonly asked: readonly { readonly run: number; readonly question: Prompted }[]
 }
 
 /** The blocks of an evaluation, at most `size` answers each. */

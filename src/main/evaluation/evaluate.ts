@@ -13,7 +13,9 @@ import type { JobFunction } from '../../shared/worker-contract.ts'
 import { loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import { openBackend } from '../engine/backend.ts'
+import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
+import { adapterFiles } from '../engine/peft.ts'
 import { Sampler } from '../engine/sampler.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import { loadTasks } from '../policy/tasksets.ts'
@@ -42,23 +44,20 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
       'Evaluate into another output_dir.'
     )
   }
-  const owned: { dispose(): void }[] = []
-  const own = <T extends { dispose(): void }>(made: T): T => {
-    owned.push(made)
-    return made
-  }
+  const held = new Held()
   try {
-    const backend = own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
-    const model = own(await loadModel(recipe.base, backend))
+    const backend = held.own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
+    const model = held.own(await loadModel(recipe.base, backend))
     const dialogue = dialogueOf(model.vocabulary)
     await nextTurn() // loading kept the loop from hearing a cancel
     refuseStopped(signal)
     const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
-    const asking = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, emit }
+    const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
+    const asking = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
     const tasksets = tasks.map(({ name, tasks: some }) => askableTaskset(name, some, asking))
     const policies: Policy[] = []
     for (const { name, adapter } of recipe.policies) {
-      const loaded: Adapter | null = adapter === undefined ? null : own(await loadAdapter(model, adapter))
+      const loaded: Adapter | null = adapter === undefined ? null : held.own(await loadAdapter(model, adapter))
       policies.push({ name, adapter: loaded })
     }
 
@@ -68,7 +67,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const most = recipe.runs * Math.max(...tasksets.map((taskset) => taskset.questions.length))
     const width =
       earlier?.width ?? recipe.rollout_width ?? comfortableWidth(model, contextTokens, most, recipe.memory_limit_mib)
-    const sampler = own(new Sampler(model, { width, contextTokens }))
+    const sampler = held.own(new Sampler(model, { width, contextTokens }))
     const { runs, seed, sampling, lenient } = recipe
     const measurement = { policies, tasksets, runs, seed, sampling, lenient, maxTokens: recipe.max_completion_length }
 
@@ -99,7 +98,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const lines = [...summaryLines(data), `answers: ${path}`, `report: ${html}`]
     return { lines, headline, tests, files: { answers: path, markdown, html } }
   } finally {
-    for (const it of owned.reverse()) it.dispose()
+    held.dispose()
   }
 }
 
@@ -107,6 +106,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
 function fingerprintOf(recipe: EvaluateRecipe): string {
   const { output_dir: _, ...settings } = recipe
   const hash = createHash('sha256').update(JSON.stringify([settings, statSync(recipe.base).size]))
-  for (const { adapter } of recipe.policies) if (adapter !== undefined) hash.update(readFileSync(adapter))
+  for (const { adapter } of recipe.policies)
+    for (const file of adapter === undefined ? [] : adapterFiles(adapter)) hash.update(readFileSync(file))
   return hash.digest('hex')
 }

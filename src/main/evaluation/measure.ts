@@ -8,12 +8,13 @@ import type { SamplingSettings } from '../../shared/recipe.ts'
 import type { Rollout, Task } from '../../shared/task.ts'
 import type { Model } from '../engine/model.ts'
 import type { Sampler } from '../engine/sampler.ts'
-import { taskMessages } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
+import { promptedTasks } from '../policy/tasksets.ts'
+import type { Prompted, Prompting } from '../policy/tasksets.ts'
 import { normalForm } from '../reasoning/normal-form.ts'
 import { explainJudgementWith } from '../reasoning/verdict.ts'
 import { blocksOf } from './answers.ts'
-import type { Answer, Block, Policy, Question, Taskset } from './answers.ts'
+import type { Answer, Block, Policy, Taskset } from './answers.ts'
 import { equalityProcess } from './equality-process.ts'
 import type { EqualityProcess } from './equality-process.ts'
 import { answerMetrics } from './results.ts'
@@ -120,7 +121,7 @@ function requestsOf(
   { taskset, asked }: Block,
   seed: number
 ): { groups: { prompt: Int32Array; seeds: string[] }[]; order: { request: number; member: number }[] } {
-  const requests = new Map<Question, number>()
+  const requests = new Map<Prompted, number>()
   const groups: { prompt: Int32Array; seeds: string[] }[] = []
   const order = asked.map(({ run, question }) => {
     const request = requests.get(question) ?? groups.push({ prompt: question.prompt, seeds: [] }) - 1
@@ -162,36 +163,11 @@ async function verdictOn(
  * Tasks as questions to this model. A task that is there twice would count twice, so its second copy is left out; so are
  * prompts over the limit, for every policy alike. Throws AppError('data') where nothing is left.
  */
-export function askableTaskset(
-  name: string,
-  tasks: readonly Task[],
-  options: {
-    readonly dialogue: Dialogue
-    readonly systemMessage: string
-    readonly maxPromptTokens: number
-    readonly emit: Emit
-  }
-): Taskset {
-  const { dialogue, systemMessage, maxPromptTokens, emit } = options
+export function askableTaskset(name: string, tasks: readonly Task[], prompting: Prompting): Taskset {
   const once = [...new Map(tasks.map((task) => [task.id, task])).values()]
-  const questions = once.map((task) => ({
-    task,
-    prompt: dialogue.promptTokens(taskMessages(task.prompt, systemMessage))
-  }))
-  const short = questions.filter(({ prompt }) => prompt.length <= maxPromptTokens)
-  const warn = (count: number, why: string): void => {
-    if (count > 0)
-      emit({ kind: 'log', level: 'warn', text: `${name}: ${count} of ${tasks.length} tasks left out: ${why}` })
-  }
-  warn(tasks.length - once.length, 'the same as another')
-  warn(once.length - short.length, `the prompt is longer than max_prompt_length ${maxPromptTokens}`)
-  if (short.length === 0)
-    throw new AppError(
-      'data',
-      `${name}: no task is left to ask`,
-      'Raise max_prompt_length or shorten the system message.'
-    )
-  return { name, questions: short }
+  const repeats = tasks.length - once.length
+  if (repeats > 0) prompting.warn(`${name}: ${repeats} of ${tasks.length} tasks left out: the same as another`)
+  return { name, questions: promptedTasks(name, once, prompting) }
 }
 
 /** On a CPU 64 at once are no faster than 32, and a step that takes twice as long hears a cancel later. */

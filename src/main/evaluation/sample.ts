@@ -3,6 +3,7 @@ import { AppError } from '../../shared/errors.ts'
 import type { JobFunction, JobInput } from '../../shared/worker-contract.ts'
 import { loadAdapter } from '../engine/adapter.ts'
 import { openBackend } from '../engine/backend.ts'
+import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
 import { Sampler } from '../engine/sampler.ts'
 import { dialogueOf, taskMessages } from '../policy/dialogue.ts'
@@ -14,15 +15,11 @@ import type { Part } from './thought-stream.ts'
 
 export const runSample: JobFunction<'sample'> = async (input, { emit, signal }) => {
   emit({ kind: 'phase', name: 'loading' })
-  const owned: { dispose(): void }[] = []
-  const own = <T extends { dispose(): void }>(made: T): T => {
-    owned.push(made)
-    return made
-  }
+  const held = new Held()
   try {
-    const backend = own(openBackend(input.threads === undefined ? {} : { threads: input.threads }))
-    const model = own(await loadModel(input.model, backend))
-    const adapter = input.adapter === undefined ? null : own(await loadAdapter(model, input.adapter))
+    const backend = held.own(openBackend(input.threads === undefined ? {} : { threads: input.threads }))
+    const model = held.own(await loadModel(input.model, backend))
+    const adapter = input.adapter === undefined ? null : held.own(await loadAdapter(model, input.adapter))
     const { vocabulary } = model
     const dialogue = dialogueOf(vocabulary)
     const note = (text: string): void => emit({ kind: 'log', level: 'info', text })
@@ -38,7 +35,7 @@ export const runSample: JobFunction<'sample'> = async (input, { emit, signal }) 
     }
     const maxTokens = Math.min(input.max_completion_length, room)
     if (maxTokens < input.max_completion_length) note(`the context of the base leaves ${maxTokens} tokens to answer in`)
-    const sampler = own(new Sampler(model, { width: 1, contextTokens: prompt.length + maxTokens }))
+    const sampler = held.own(new Sampler(model, { width: 1, contextTokens: prompt.length + maxTokens }))
 
     const text: Record<Part, string> = { thinking: '', answer: '' }
     const pass = (part: Part, piece: string): void => {
@@ -74,7 +71,7 @@ export const runSample: JobFunction<'sample'> = async (input, { emit, signal }) 
       tokens_per_second: perSecond
     }
   } finally {
-    for (const it of owned.reverse()) it.dispose()
+    held.dispose()
   }
 }
 

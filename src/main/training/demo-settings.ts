@@ -28,7 +28,7 @@ export const DEMO: Readonly<Record<'full' | 'short', DemoSettings>> = {
     curation: {
       tasks,
       pool: 1600,
-      test: 200,
+      test: 160,
       heldOut: 32,
       samples: 4,
       band: { minRate: 0, maxRate: 0.9, keepUnsolved: true },
@@ -42,7 +42,7 @@ export const DEMO: Readonly<Record<'full' | 'short', DemoSettings>> = {
       optimizer: { learning_rate: 2e-3, lr_scheduler_type: 'cosine' }
     },
     grpo: {
-      max_steps: 60,
+      max_steps: 45,
       prompts_per_step: 16,
       num_generations: 8,
       loss_type: 'dapo',

@@ -46,6 +46,12 @@ function bundledBase(): string {
   )
 }
 
+/**
+ * One thread: with so small a base, threads wait for each other longer than they work (64 sequences decode four times as
+ * fast on one thread as on two; see docs/benchmarks/LOG.md).
+ */
+const DEMO_THREADS = 1
+
 /** `isReserved` of resources/base/corpus.ts: one task in eight, by its id. Twice as many are drawn to be sure of enough. */
 const RESERVED = /[01](~\d+)?$/
 const RESERVED_SHARE = 16
@@ -55,7 +61,8 @@ type Files = Readonly<
   Record<'base' | 'traces' | 'tasks' | 'heldOut' | 'test' | 'curation' | 'sft' | 'grpo' | 'evaluate', string>
 >
 
-export const runDemo: JobFunction<'demo'> = async ({ short, seed, threads }, context) => {
+export const runDemo: JobFunction<'demo'> = async ({ short, seed, threads: asked }, context) => {
+  const threads = asked ?? DEMO_THREADS
   const settings = DEMO[short ? 'short' : 'full']
   const at = (name: string): string => join(context.runDir, name)
   const files: Files = {
@@ -116,7 +123,9 @@ export const runDemo: JobFunction<'demo'> = async ({ short, seed, threads }, con
     tasksets: [{ name: 'held-out tasks', tasks: [{ file: files.test, format: 'prompt_solution' }] }],
     ...settings.evaluate
   })
-  await runEvaluation({ recipe: evaluate, resume: true }, stage(context, files.evaluate, 'measuring'))
+  const measuring = stage(context, files.evaluate, 'measuring')
+  writeWhole(join(files.evaluate, 'recipe.yaml'), stringify(evaluate))
+  await runEvaluation({ recipe: evaluate, resume: true }, measuring)
   return writeReport({
     files,
     recipes: { curation: settings.curation, sft, grpo, evaluate },
@@ -188,15 +197,11 @@ async function curate(
           onProgress: (done, of) => emit({ kind: 'progress', label: 'sampling the base', done, of })
         }
       )
-      const passes = new Map(
-        pool.map((task, i) => [
-          task.id,
-          {
-            samples,
-            correct: groups[i]!.filter((rollout) => grade(task, rollout, dialogue).verdict.kind === 'correct').length
-          }
-        ])
-      )
+      const passes = new Map<string, { samples: number; correct: number }>()
+      for (const [i, task] of pool.entries()) {
+        const graded = await Promise.all(groups[i]!.map((rollout) => grade(task, rollout, dialogue)))
+        passes.set(task.id, { samples, correct: graded.filter(({ verdict }) => verdict.kind === 'correct').length })
+      }
       const { kept, removed } = teachable(pool, passes, band)
       emit({
         kind: 'log',

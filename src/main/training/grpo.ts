@@ -4,20 +4,25 @@
  * Sampler and trainer read the same weights and the same adapter, so nothing is copied between the phases.
  * Left out: a value model, a reward model, asynchronous rollouts.
  */
+import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { seeded } from '../../shared/random.ts'
+import type { Metrics } from '../../shared/event.ts'
 import type { GrpoRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
+import { Held } from '../engine/ffi/owned.ts'
 import { Sampler } from '../engine/sampler.ts'
-import { taskMessages } from '../policy/dialogue.ts'
-import { loadTasks } from '../policy/tasksets.ts'
+import { equalityProcess } from '../evaluation/equality-process.ts'
+import { loadTasks, promptedTasks } from '../policy/tasksets.ts'
+import type { Prompted } from '../policy/tasksets.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { resolveReward } from '../reasoning/reward.ts'
+import { bestCheckpoint } from './checkpoint.ts'
 import { heldOutScore } from './held-out.ts'
 import { readMetrics } from './metric-sums.ts'
 import { planTrainer } from './plan.ts'
 import { groupMetrics, sampleGroups, sampleRows } from './rollouts.ts'
-import type { Group, Prompted, Sampled } from './rollouts.ts'
+import type { Group, Means, Sampled } from './rollouts.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
@@ -31,27 +36,32 @@ type State = { readonly cursor: number; readonly tokens: number; readonly skippe
 export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: tell, signal, runDir }) => {
   const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal })
   const { emit } = run
-  emit({ kind: 'phase', name: 'loading' })
-  const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
-  const rowTokens = Math.max(1024, contextTokens)
-  const width = recipe.rollout_width ?? Math.min(64, recipe.prompts_per_step * recipe.num_generations)
-  const session = await openSession(
-    recipe,
-    (model) => planTrainer(model, { ...recipe, rowTokens, rollouts: { width, contextTokens } }, emit),
-    run.checkpoint
-  )
-  const { dialogue, trainer, optimizer, adapter, model } = session
-  const sampler = new Sampler(model, { width, contextTokens })
+  const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
+  const held = new Held()
   try {
-    const system = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
-    const prompted = (sources: GrpoRecipe['tasks']): Prompted[] =>
-      loadTasks(sources)
-        .map((task) => ({ task, prompt: dialogue.promptTokens(taskMessages(task.prompt, system)) }))
-        .filter(({ prompt }) => prompt.length <= recipe.max_prompt_length)
-    const tasks = prompted(recipe.tasks)
-    const heldOut = prompted(recipe.held_out)
+    emit({ kind: 'phase', name: 'loading' })
+    const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
+    const rowTokens = Math.max(1024, contextTokens)
+    const width = recipe.rollout_width ?? Math.min(64, recipe.prompts_per_step * recipe.num_generations)
+    const session = held.own(
+      await openSession(
+        recipe,
+        (base) => planTrainer(base, { ...recipe, rowTokens, rollouts: { width, contextTokens } }, emit),
+        run.checkpoint
+      )
+    )
+    const { dialogue, trainer, optimizer, adapter, model } = session
+    const sampler = held.own(new Sampler(model, { width, contextTokens }))
+    const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
+    const prompting = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
+    const prompted = (name: string, sources: GrpoRecipe['tasks']): Prompted[] =>
+      sources.length === 0 ? [] : promptedTasks(name, loadTasks(sources), prompting)
+    const tasks = prompted('tasks', recipe.tasks)
+    const heldOut = prompted('held_out', recipe.held_out)
     const reward = resolveReward(recipe.reward, recipe.max_completion_length)
-    const updates = recipe.num_iterations * recipe.minibatches
+    const equality = equalityProcess()
+    held.own({ dispose: equality.close })
+    const means: Means = { sampler, adapter, dialogue, symbolic: equality.compare, recipe, reward, signal }
     const schedule = {
       peak: recipe.optimizer.learning_rate,
       warmupSteps: recipe.optimizer.warmup_steps ?? scaledWarmup(recipe.max_steps, 'grpo'),
@@ -84,15 +94,34 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
         const seed = `${recipe.seed}/rollout/${step}/${rounds.length}`
         const progress = (done: number, of: number): void =>
           emit({ kind: 'progress', label: `step ${step} rollouts`, done, of })
-        const sampled = await sampleGroups(sampler, adapter, asked, recipe, reward, dialogue, seed, signal, progress)
+        const sampled = await sampleGroups(means, asked, seed, progress)
         rounds.push(sampled)
         kept.push(...sampled.groups.filter(({ flat }) => !flat))
       }
       return { rounds, kept }
     }
 
+    const files = (): ReturnType<typeof session.files> => session.files(state)
+    /** The held-out score after a step; undefined where none is due. */
+    const measured = async (step: number, metrics: Metrics): Promise<number | undefined> => {
+      const due = step === recipe.max_steps || (recipe.eval_steps !== undefined && step % recipe.eval_steps === 0)
+      if (heldOut.length === 0 || !due) return undefined
+      const progress = (done: number, of: number): void =>
+        emit({ kind: 'progress', label: `step ${step} held out`, done, of })
+      const evaluation = await run.measure(step, metrics, files, () => heldOutScore(means, heldOut, progress))
+      emit({ kind: 'evaluation', step, metrics: evaluation })
+      return evaluation['accuracy']
+    }
+
     emit({ kind: 'phase', name: 'training' })
-    for (let step = (run.checkpoint?.manifest.step ?? 0) + 1; step <= recipe.max_steps; step++) {
+    const last = run.checkpoint?.manifest
+    const missed = last?.score === undefined && last ? await measured(last.step, last.metrics) : undefined
+    if (last && missed !== undefined) run.save(last.step, last.metrics, files, missed) // a cancel cut its measure short
+    for (
+      let step = (run.checkpoint?.manifest.step ?? 0) + 1;
+      step <= recipe.max_steps && !stopReason(state.watched); // a stopped run stays stopped when it is resumed
+      step++
+    ) {
       const started = performance.now()
       const before = state
       const { rounds, kept } = await run.attempt(
@@ -145,57 +174,37 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
         'tokens_per_second/rollout': (sampledTokens * 1000) / (sampledAt - started),
         'tokens_per_second/train': (update.tokens * 1000) / (trainedAt - sampledAt)
       }
-      emit({ kind: 'step', step, of: recipe.max_steps, metrics })
+      if (step % recipe.logging_steps === 0 || step === recipe.max_steps)
+        emit({ kind: 'step', step, of: recipe.max_steps, metrics })
       emit({ kind: 'sample', step, rows: sampleRows(kept[0] ?? groups[0]!, dialogue) })
       const difference = fromUpdate['sampling/sampling_logp_difference/mean'] ?? 0
       if (difference > recipe.max_logprob_difference) {
-        emit({
-          kind: 'log',
-          level: 'warn',
-          text: `step ${step}: decoder and trainer differ by ${difference.toFixed(3)} nats per token on average, more than max_logprob_difference ${recipe.max_logprob_difference}; a less quantised base or sampling_correction: truncate helps`
-        })
+        warn(
+          `step ${step}: decoder and trainer differ by ${difference.toFixed(3)} nats per token on average, more than max_logprob_difference ${recipe.max_logprob_difference}; a less quantised base or sampling_correction: truncate helps`
+        )
       }
       if (kept.length === 0)
-        emit({
-          kind: 'log',
-          level: 'warn',
-          text: `step ${step}: in every group all ${recipe.num_generations} rewards were equal, so nothing was trained`
-        })
+        warn(`step ${step}: in every group all ${recipe.num_generations} rewards were equal, so nothing was trained`)
 
-      let score: number | undefined
-      if (
-        heldOut.length > 0 &&
-        recipe.eval_steps !== undefined &&
-        (step % recipe.eval_steps === 0 || step === recipe.max_steps)
-      ) {
-        const evaluation = await heldOutScore(sampler, adapter, heldOut, recipe, dialogue, signal, (done, of) =>
-          emit({ kind: 'progress', label: `step ${step} held out`, done, of })
-        )
-        emit({ kind: 'evaluation', step, metrics: evaluation })
-        score = evaluation['accuracy']
-      }
-      const files = (): ReturnType<typeof session.files> => session.files(state)
-      run.afterStep(step, metrics, update.skipped < updates || kept.length === 0, files, score)
-      const stop = stopReason(state.watched)
-      if (stop) {
-        run.save(step, metrics, files, score)
-        adapter.save(join(runDir, 'adapter.gguf'))
-        run.finish('stopped', stop)
-        return {
-          adapter: join(runDir, 'adapter.gguf'),
-          steps: step,
-          stopped: stop,
-          lines: [`stopped early: ${stop}`, `adapter: ${join(runDir, 'adapter.gguf')}`]
-        }
-      }
+      const score = await measured(step, metrics)
+      run.afterStep(step, metrics, kept.length === 0 || update.skipped < update.updates, files, score)
+      if (stopReason(state.watched)) run.save(step, metrics, files, score)
     }
+    const stopped = stopReason(state.watched)
     const path = join(runDir, 'adapter.gguf')
-    adapter.save(path)
-    run.finish('done', `trained ${recipe.max_steps} steps`)
-    return { adapter: path, steps: recipe.max_steps, lines: [`adapter: ${path}`] }
+    // A policy that went wrong is not handed over: the best checkpoint by held-out score is, where there is one.
+    const best = stopped ? bestCheckpoint(runDir) : undefined
+    if (best) copyFileSync(join(best.path, 'adapter.gguf'), path)
+    else adapter.save(path)
+    run.finish(stopped ? 'stopped' : 'done', stopped ?? `trained ${recipe.max_steps} steps`)
+    const from = best ? ` (of step ${best.manifest.step}, the best by held-out score)` : ''
+    return {
+      adapter: path,
+      stopped,
+      lines: [...(stopped ? [`stopped early: ${stopped}`] : []), `adapter: ${path}${from}`]
+    }
   } finally {
-    sampler.dispose()
-    session.dispose()
+    held.dispose()
     run.close()
   }
 }

@@ -1,20 +1,14 @@
 /** The held-out score by which a run's best checkpoint is chosen (the report chose its own by AIME 2024 accuracy). */
 import type { Metrics } from '../../shared/event.ts'
-import type { GrpoRecipe } from '../../shared/recipe.ts'
-import type { Adapter } from '../engine/adapter.ts'
-import type { Sampler } from '../engine/sampler.ts'
-import type { Dialogue } from '../policy/dialogue.ts'
 import { grade } from '../policy/grading.ts'
-import type { Prompted } from './rollouts.ts'
+import type { Graded } from '../policy/grading.ts'
+import type { Means } from './rollouts.ts'
+import type { Prompted } from '../policy/tasksets.ts'
 
 /** Accuracy, mean length and cut-off share over `eval_runs` answers to each task; the seeds are the same at every step. */
 export async function heldOutScore(
-  sampler: Sampler,
-  adapter: Adapter,
+  { sampler, adapter, recipe, dialogue, symbolic, signal }: Means,
   tasks: readonly Prompted[],
-  recipe: GrpoRecipe,
-  dialogue: Dialogue,
-  signal: AbortSignal,
   onProgress: (done: number, of: number) => void
 ): Promise<Metrics> {
   const seeds = (task: string): string[] =>
@@ -23,7 +17,10 @@ export async function heldOutScore(
     tasks.map(({ task, prompt }) => ({ prompt, seeds: seeds(task.id) })),
     { sampling: recipe.sampling, maxTokens: recipe.max_completion_length, adapter, signal, onProgress }
   )
-  const graded = groups.flatMap((rollouts, i) => rollouts.map((rollout) => grade(tasks[i]!.task, rollout, dialogue)))
+  const graded: Graded[] = []
+  for (const [i, rollouts] of groups.entries()) {
+    for (const rollout of rollouts) graded.push(await grade(tasks[i]!.task, rollout, dialogue, { symbolic }))
+  }
   const share = (count: number): number => count / graded.length
   return {
     accuracy: share(graded.filter(({ verdict }) => verdict.kind === 'correct').length),

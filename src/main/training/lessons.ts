@@ -18,6 +18,10 @@ export type Lesson = TrainSequence & { readonly prompt: Int32Array }
 export const trainedTokens = (lessons: readonly TrainSequence[]): number =>
   lessons.reduce((sum, { mask }) => sum + mask.reduce((n, bit) => n + bit, 0), 0)
 
+/** Optimizer steps of a run: batches follow one another without a break, so a pass need not end with a batch. */
+export const stepsOf = (lessons: number, recipe: SftRecipe): number =>
+  recipe.max_steps ?? Math.ceil((lessons * recipe.num_train_epochs) / recipe.train_batch_size)
+
 /** The lessons of a step, counted from 1: epochs follow one another, each shuffled by its own seed. */
 export function batchSource(lessons: readonly Lesson[], recipe: SftRecipe): (step: number) => Lesson[] {
   let known: { epoch: number; order: readonly Lesson[] } | null = null

@@ -37,6 +37,13 @@ export function mergeMetrics(parts: readonly MetricSums[]): MetricSums {
   return merged
 }
 
+/** A complete batch's sums as one observation each: merged with those of other batches they become their mean. */
+export function totalsAsMeans(sums: MetricSums): MetricSums {
+  return Object.fromEntries(
+    Object.entries(sums).map(([name, entry]) => [name, entry.how === 'sum' ? mean(entry.sum, 1) : entry])
+  )
+}
+
 /** Plain numbers for a `step` event. Means without weight and extremes of nothing are left out. */
 export function readMetrics(sums: MetricSums): Metrics {
   const metrics: Record<string, number> = {}

@@ -6,7 +6,7 @@ import type { PackedBatch, TrainSequence } from '../engine/batch.ts'
 import type { AdamW } from '../engine/optimizer.ts'
 import type { Trainer } from '../engine/trainer.ts'
 import type { TokenArrays } from './loss.ts'
-import { mergeMetrics } from './metric-sums.ts'
+import { mergeMetrics, totalsAsMeans } from './metric-sums.ts'
 import type { MetricSums } from './metric-sums.ts'
 import { policyLoss, samplingDifference } from './policy-loss.ts'
 import type { Normaliser, PolicyLossSettings } from './policy-loss.ts'
@@ -27,12 +27,15 @@ export type PolicyUpdate = {
   readonly metrics: MetricSums
   readonly gradNorm: number
   readonly tokens: number
-  /** Updates left out because a gradient was not finite. */ readonly skipped: number
+  /** Optimizer steps of these groups: fewer than asked for where there are fewer rollouts than minibatches. */
+  readonly updates: number
+  /** Updates left out because a gradient was not finite. */
+  readonly skipped: number
 }
 
 type Rates = { readonly a: number; readonly b: number; readonly weight: number }
 
-/** num_iterations passes of `minibatches` optimizer steps each over the groups' rollouts. */
+/** num_iterations passes of `minibatches` optimizer steps each over the groups' rollouts. Losses are means over the updates. */
 export function policyUpdate(
   trainer: Trainer,
   optimizer: AdamW,
@@ -43,23 +46,22 @@ export function policyUpdate(
   random: Random
 ): PolicyUpdate {
   const trajectories = groups.flatMap(trajectoriesOf)
-  if (trajectories.length === 0) return { metrics: {}, gradNorm: 0, tokens: 0, skipped: 0 }
+  if (trajectories.length === 0) return { metrics: {}, gradNorm: 0, tokens: 0, updates: 0, skipped: 0 }
   const settings = lossSettings(recipe)
-  const updates = recipe.num_iterations * recipe.minibatches
+  const minibatches = Math.min(recipe.minibatches, trajectories.length)
+  const updates = recipe.num_iterations * minibatches
   const allTokens = trajectories.reduce((sum, { completionTokens }) => sum + completionTokens, 0)
-  const batches = split(updates > 1 ? random.shuffle(trajectories) : trajectories, recipe.minibatches).map(
-    (members) => {
-      const rows = pack(members, rowTokens).map((batch): Row => ({ batch, constants: constantsOf(batch, members) }))
-      const tokens = members.reduce((sum, { completionTokens }) => sum + completionTokens, 0)
-      const normaliser: Normaliser = {
-        sequences: members.length,
-        tokens,
-        meanTokens: allTokens / recipe.minibatches,
-        maxCompletionLength: recipe.max_completion_length
-      }
-      return { rows, normaliser }
+  const batches = split(updates > 1 ? random.shuffle(trajectories) : trajectories, minibatches).map((members) => {
+    const rows = pack(members, rowTokens).map((batch): Row => ({ batch, constants: constantsOf(batch, members) }))
+    const tokens = members.reduce((sum, { completionTokens }) => sum + completionTokens, 0)
+    const normaliser: Normaliser = {
+      sequences: members.length,
+      tokens,
+      meanTokens: allTokens / minibatches,
+      maxCompletionLength: recipe.max_completion_length
     }
-  )
+    return { rows, normaliser }
+  })
   // Log-probabilities of the policy before the first update. With one update they are the update's own forward pass.
   const needsOld = updates > 1 || settings.samplingCap !== undefined
   const prepared = batches.map(({ rows, normaliser }) => ({
@@ -81,6 +83,7 @@ export function policyUpdate(
   let tokens = 0
   for (let iteration = 0; iteration < recipe.num_iterations; iteration++) {
     for (const { rows, normaliser } of prepared) {
+      const parts: MetricSums[] = []
       for (const { batch, constants } of rows) {
         const output = trainer.accumulate(
           batch,
@@ -89,16 +92,17 @@ export function policyUpdate(
           { wholeBatch: settings.ratio === 'sequence' }
         )
         tokens += batch.tokens.length
-        metrics.push(policyLoss({ ...output, ...constants }, settings, normaliser).metrics)
+        parts.push(policyLoss({ ...output, ...constants }, settings, normaliser).metrics)
         if (iteration === 0)
-          metrics.push(samplingDifference(constants.oldLogprobs ?? output.logprobs, constants.samplingLogprobs!))
+          parts.push(samplingDifference(constants.oldLogprobs ?? output.logprobs, constants.samplingLogprobs!))
       }
+      metrics.push(totalsAsMeans(mergeMetrics(parts)))
       const step = optimizer.step(rates)
       gradNorm = Math.max(gradNorm, step.applied ? step.gradNorm : 0)
       skipped += Number(!step.applied)
     }
   }
-  return { metrics: mergeMetrics(metrics), gradNorm, tokens, skipped }
+  return { metrics: mergeMetrics(metrics), gradNorm, tokens, updates, skipped }
 }
 
 function lossSettings(recipe: GrpoRecipe): PolicyLossSettings {
@@ -146,9 +150,8 @@ function part(constants: Constants, from: number, to: number): Constants {
   ) as unknown as Constants
 }
 
+/** Parts of equal size, or of sizes that differ by one. */
 function split<T>(items: readonly T[], parts: number): T[][] {
-  const size = Math.ceil(items.length / parts)
-  return Array.from({ length: parts }, (_, i) => items.slice(i * size, (i + 1) * size)).filter(
-    (some) => some.length > 0
-  )
+  const bound = (i: number): number => Math.floor((i * items.length) / parts)
+  return Array.from({ length: parts }, (_, i) => items.slice(bound(i), bound(i + 1)))
 }

@@ -1,18 +1,17 @@
 /** Groups: sampling them, scoring every rollout with the report's reward, and what a step reports of them. */
 import type { Metrics, SampleRow } from '../../shared/event.ts'
 import type { GrpoRecipe } from '../../shared/recipe.ts'
-import type { Task } from '../../shared/task.ts'
+import type { Rollout } from '../../shared/task.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import type { Sampler } from '../engine/sampler.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import { grade } from '../policy/grading.ts'
 import type { Graded } from '../policy/grading.ts'
+import type { Prompted } from '../policy/tasksets.ts'
 import { groupAdvantages } from '../reasoning/advantage.ts'
+import type { Symbolic } from '../reasoning/equality.ts'
 import { scoreReward } from '../reasoning/reward.ts'
 import type { ResolvedReward, ScoredReward } from '../reasoning/reward.ts'
-
-/** A task with its prompt as tokens. */
-export type Prompted = { readonly task: Task; readonly prompt: Int32Array }
 
 export type Scored = Graded & { readonly score: ScoredReward; readonly advantage: number }
 
@@ -29,18 +28,27 @@ export type Sampled = {
   readonly seconds: { prefill: number; decode: number; sample: number; score: number }
 }
 
+/** What sampling and scoring need that stays the same over a run. */
+export type Means = {
+  readonly sampler: Sampler
+  readonly adapter: Adapter
+  readonly dialogue: Dialogue
+  readonly symbolic: Symbolic
+  readonly recipe: GrpoRecipe
+  readonly reward: ResolvedReward
+  readonly signal: AbortSignal
+}
+
+type OnProgress = (done: number, of: number) => void
+
 /** Samples and scores one group per task; `seed` and the task's place name every sequence's random stream. */
 export async function sampleGroups(
-  sampler: Sampler,
-  adapter: Adapter,
+  means: Means,
   tasks: readonly Prompted[],
-  recipe: GrpoRecipe,
-  reward: ResolvedReward,
-  dialogue: Dialogue,
   seed: string,
-  signal: AbortSignal,
-  onProgress: (done: number, of: number) => void
+  onProgress: OnProgress
 ): Promise<Sampled> {
+  const { sampler, adapter, recipe, signal } = means
   const requests = tasks.map(({ prompt }, i) => ({
     prompt,
     seeds: Array.from({ length: recipe.num_generations }, (_, member) => `${seed}/${i}/${member}`)
@@ -53,33 +61,41 @@ export async function sampleGroups(
     onProgress
   })
   const started = performance.now()
-  const groups = tasks.map((prompted, i): Group => {
-    const graded = generation.groups[i]!.map((rollout) => {
-      const it = grade(prompted.task, rollout, dialogue)
-      const score = scoreReward(
-        {
-          tokens: rollout.tokens,
-          correct: it.verdict.kind === 'correct',
-          complete: rollout.stop === 'eos',
-          wellFormed: it.trace.kind === 'well-formed'
-        },
-        reward
-      )
-      return { ...it, score }
-    })
-    const { advantages, mean, std, flat } = groupAdvantages(graded.map(({ score }) => score.reward), { scale: recipe.scale_rewards, std: recipe.std, epsilon: recipe.std_epsilon }) // prettier-ignore
-    return {
-      ...prompted,
-      scored: graded.map((it, member) => ({ ...it, advantage: advantages[member]! })),
-      reward: { mean, std },
-      flat
-    }
-  })
+  const groups: Group[] = []
+  for (const [i, prompted] of tasks.entries()) groups.push(await scoredGroup(means, prompted, generation.groups[i]!))
   return {
     groups,
     tokens: generation.tokens,
     seconds: { ...generation.seconds, score: (performance.now() - started) / 1000 }
   }
+}
+
+async function scoredGroup(
+  { dialogue, symbolic, recipe, reward }: Means,
+  prompted: Prompted,
+  rollouts: readonly Rollout[]
+): Promise<Group> {
+  const graded = []
+  for (const rollout of rollouts) {
+    const it = await grade(prompted.task, rollout, dialogue, { symbolic })
+    const score = scoreReward(
+      {
+        tokens: rollout.tokens,
+        correct: it.verdict.kind === 'correct',
+        complete: rollout.stop === 'eos',
+        wellFormed: it.trace.kind === 'well-formed'
+      },
+      reward
+    )
+    graded.push({ ...it, score })
+  }
+  const settings = { scale: recipe.scale_rewards, std: recipe.std, epsilon: recipe.std_epsilon }
+  const { advantages, mean, std, flat } = groupAdvantages(
+    graded.map(({ score }) => score.reward),
+    settings
+  )
+  const scored = graded.map((it, member) => ({ ...it, advantage: advantages[member]! }))
+  return { ...prompted, scored, reward: { mean, std }, flat }
 }
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length

@@ -2,12 +2,13 @@
  * The frame of a run: its log, its checkpoints by step and by wall time, the non-finite steps in a row, its end. A recipe
  * calls it between steps and stays a page about training.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import type { Emit, Metrics, RunEvent } from '../../shared/event.ts'
 import { bestCheckpoint, latestCheckpoint, pruneCheckpoints, recipeHash, writeCheckpoint } from './checkpoint.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
+import { onDisk } from './disk.ts'
 import { openRunLog } from './run-log.ts'
 import { stringify } from 'yaml'
 
@@ -35,6 +36,8 @@ export type Run = {
    * before it is saved: `files` must describe that state.
    */
   attempt<T>(step: number, files: () => CheckpointFiles, work: () => Promise<T>): Promise<T>
+  /** Runs what is measured after a step. When the user cancels in the middle, the step is saved; its measure is not. */
+  measure<T>(step: number, metrics: Metrics, files: () => CheckpointFiles, work: () => Promise<T>): Promise<T>
   /** After each step: throws when the user cancelled (a checkpoint is written first) or too many steps were not finite. */
   afterStep(step: number, metrics: Metrics, applied: boolean, files: () => CheckpointFiles, score?: number): void
   /** Writes a checkpoint now. */
@@ -56,7 +59,7 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
       'Resume with the recipe it was started with, or choose another output_dir.'
     )
   }
-  writeFileSync(join(folder, 'recipe.yaml'), stringify(recipe))
+  keepRecipe(folder, recipe)
   const log = openRunLog(folder, checkpoint ? { resume: { bytes: checkpoint.manifest.logBytes } } : {})
   const emit: Emit = (event) => {
     log.emit(event)
@@ -77,18 +80,31 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
     emit({ kind: 'checkpoint', step, path })
     return path
   }
+  /** Cancelled work leaves the state of `step`, which is saved unless it is already. */
+  const savingOnCancel = async <T>(
+    { step, metrics, words }: { step: number; metrics: Metrics; words: string },
+    files: () => CheckpointFiles,
+    work: () => Promise<T>
+  ): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== 'cancelled') throw error
+      if (savedStep < step) save(step, metrics, files)
+      throw new AppError('cancelled', words)
+    }
+  }
   return {
     emit,
     checkpoint,
     save,
-    attempt: async (step, files, work) => {
-      try {
-        return await work()
-      } catch (error) {
-        if (!(error instanceof AppError) || error.code !== 'cancelled') throw error
-        if (savedStep < step - 1) save(step - 1, lastMetrics, files)
-        throw new AppError('cancelled', `stopped in step ${step}; everything before it is saved`)
-      }
+    attempt: (step, files, work) => {
+      const words = `stopped in step ${step}; everything before it is saved`
+      return savingOnCancel({ step: step - 1, metrics: lastMetrics, words }, files, work)
+    },
+    measure: (step, metrics, files, work) => {
+      const words = `stopped after step ${step}; everything up to it is saved`
+      return savingOnCancel({ step, metrics, words }, files, work)
     },
     afterStep: (step, metrics, applied, files, score) => {
       lastMetrics = metrics
@@ -108,12 +124,21 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
       }
       const bySteps = recipe.save_steps !== undefined && step % recipe.save_steps === 0
       const byClock = Date.now() - savedAt > recipe.save_minutes * 60_000
-      if (applied && (bySteps || byClock || signal.aborted || score !== undefined)) save(step, metrics, files, score)
+      if (signal.aborted || (applied && (bySteps || byClock || score !== undefined))) save(step, metrics, files, score)
       if (signal.aborted) throw new AppError('cancelled', `stopped after step ${step}; everything up to it is saved`)
     },
     finish: (how, reason) => emit({ kind: 'end', how, reason }),
     close: () => log.close()
   }
+}
+
+/** Renamed into place: a run that is killed here must find its recipe whole when it goes on. */
+function keepRecipe(folder: string, recipe: unknown): void {
+  const path = join(folder, 'recipe.yaml')
+  onDisk(`writing ${path}`, () => {
+    writeFileSync(`${path}.partial`, stringify(recipe), { flush: true })
+    renameSync(`${path}.partial`, path)
+  })
 }
 
 function bestOrLatest(folder: string): string {

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { LoraSettings, OptimizerSettings } from '../../shared/recipe.ts'
+import { Held } from '../engine/ffi/owned.ts'
 import { createAdapter, loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import { openBackend } from '../engine/backend.ts'
@@ -39,29 +40,47 @@ export type Session = {
   dispose(): void
 }
 
-/** Opens everything; from a checkpoint, with the parameters and moments it holds. */
+/** Opens everything; from a checkpoint, with the parameters and moments it holds. What fails leaves nothing open. */
 export async function openSession(
   recipe: SessionRecipe,
   plan: (model: Model) => TrainerSettings,
   checkpoint?: Checkpoint
 ): Promise<Session> {
-  const backend = openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads })
-  const model = await loadModel(recipe.base, backend)
+  const held = new Held()
+  try {
+    return await openInto(held, recipe, plan, checkpoint)
+  } catch (error) {
+    held.dispose()
+    throw error
+  }
+}
+
+async function openInto(
+  held: Held,
+  recipe: SessionRecipe,
+  plan: (model: Model) => TrainerSettings,
+  checkpoint: Checkpoint | undefined
+): Promise<Session> {
+  const backend = held.own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
+  const model = held.own(await loadModel(recipe.base, backend))
   const start = checkpoint ? join(checkpoint.path, 'adapter.gguf') : recipe.adapter
-  const adapter =
+  const adapter = held.own(
     start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
-  const parameters = new Parameters(model, { kind: 'adapter', adapter })
+  )
+  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }))
   // A resumed run keeps the sizes it was planned with: other chunks would round differently.
   const settings = checkpoint ? (JSON.parse(checkpoint.read('plan.json').toString()) as TrainerSettings) : plan(model)
-  const trainer = new Trainer(parameters, settings)
+  const trainer = held.own(new Trainer(parameters, settings))
   const { optimizer: o } = recipe
-  const optimizer = new AdamW(parameters, {
-    beta1: o.adam_beta1,
-    beta2: o.adam_beta2,
-    epsilon: o.adam_epsilon,
-    weightDecay: o.weight_decay,
-    maxGradNorm: o.max_grad_norm
-  })
+  const optimizer = held.own(
+    new AdamW(parameters, {
+      beta1: o.adam_beta1,
+      beta2: o.adam_beta2,
+      epsilon: o.adam_epsilon,
+      weightDecay: o.weight_decay,
+      maxGradNorm: o.max_grad_norm
+    })
+  )
   if (checkpoint) restoreOptimizer(parameters, optimizer, checkpoint)
   return {
     backend,
@@ -77,14 +96,7 @@ export async function openSession(
         ['plan.json', JSON.stringify(settings)],
         ['state.json', JSON.stringify({ optimizerSteps: optimizer.steps, state })]
       ]),
-    dispose: () => {
-      optimizer.dispose()
-      trainer.dispose()
-      parameters.dispose()
-      adapter.dispose()
-      model.dispose()
-      backend.dispose()
-    }
+    dispose: () => held.dispose()
   }
 }
 

@@ -7,13 +7,15 @@ import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
 import { seeded } from '../../shared/random.ts'
+import type { Metrics } from '../../shared/event.ts'
 import type { SftRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
 import { pack } from '../engine/batch.ts'
 import type { PackedBatch } from '../engine/batch.ts'
+import { Held } from '../engine/ffi/owned.ts'
 import { Sampler } from '../engine/sampler.ts'
 import type { Trainer } from '../engine/trainer.ts'
-import { batchSource, lessonsOf, rowTokens, trainedTokens } from './lessons.ts'
+import { batchSource, lessonsOf, rowTokens, stepsOf, trainedTokens } from './lessons.ts'
 import type { Lesson } from './lessons.ts'
 import { sftLoss } from './loss.ts'
 import { planTrainer } from './plan.ts'
@@ -28,14 +30,18 @@ type State = { readonly tokens: number }
 export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tell, signal, runDir }) => {
   const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal })
   const { emit } = run
-  emit({ kind: 'phase', name: 'loading' })
-  const session = await openSession(
-    recipe,
-    (model) => planTrainer(model, { ...recipe, rowTokens: Math.max(1024, recipe.max_length) }, emit),
-    run.checkpoint
-  )
-  const { dialogue, trainer, optimizer, adapter } = session
+  const held = new Held()
   try {
+    emit({ kind: 'phase', name: 'loading' })
+    const session = held.own(
+      await openSession(
+        recipe,
+        (model) => planTrainer(model, { ...recipe, rowTokens: Math.max(1024, recipe.max_length) }, emit),
+        run.checkpoint
+      )
+    )
+    const { dialogue, trainer, optimizer, adapter } = session
+
     // The lessons: every sample rendered and checked, long ones left out whole.
     emit({ kind: 'phase', name: 'checking samples' })
     const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
@@ -46,8 +52,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     const heldOut = separate ?? shuffled.slice(0, heldOutCount)
     const lessons = shuffled.slice(heldOutCount)
 
-    const stepsPerEpoch = Math.ceil(lessons.length / recipe.train_batch_size)
-    const steps = recipe.max_steps ?? Math.max(1, Math.round(stepsPerEpoch * recipe.num_train_epochs))
+    const steps = stepsOf(lessons.length, recipe)
     const schedule = {
       peak: recipe.optimizer.learning_rate,
       warmupSteps: recipe.optimizer.warmup_steps ?? scaledWarmup(steps, 'sft'),
@@ -63,7 +68,20 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
 
     const batchOf = batchSource(lessons, recipe)
     let seenTokens = run.checkpoint ? stateOf<State>(run.checkpoint).tokens : 0
+    const files = (): ReturnType<typeof session.files> => session.files({ tokens: seenTokens } satisfies State)
+    /** The held-out score after a step, higher is better; undefined where none is due. */
+    const measured = async (step: number, metrics: Metrics): Promise<number | undefined> => {
+      const due = step === steps || (recipe.eval_steps !== undefined && step % recipe.eval_steps === 0)
+      if (heldOut.length === 0 || !due) return undefined
+      const evaluation = await run.measure(step, metrics, files, () => evaluate(heldOut, recipe, session, step, signal))
+      emit({ kind: 'evaluation', step, metrics: evaluation })
+      return -evaluation['loss']!
+    }
+
     emit({ kind: 'phase', name: 'training' })
+    const last = run.checkpoint?.manifest
+    const missed = last?.score === undefined && last ? await measured(last.step, last.metrics) : undefined
+    if (last && missed !== undefined) run.save(last.step, last.metrics, files, missed) // a cancel cut its measure short
     for (let step = (run.checkpoint?.manifest.step ?? 0) + 1; step <= steps; step++) {
       const started = performance.now()
       const batch = batchOf(step)
@@ -99,15 +117,8 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       }
       if (step % recipe.logging_steps === 0 || step === steps) emit({ kind: 'step', step, of: steps, metrics })
 
-      const evaluates =
-        heldOut.length > 0 && (step === steps || (recipe.eval_steps !== undefined && step % recipe.eval_steps === 0))
-      let score: number | undefined
-      if (evaluates) {
-        const evaluation = await evaluate(heldOut, recipe, session, step)
-        emit({ kind: 'evaluation', step, metrics: evaluation })
-        score = -evaluation['loss']!
-      }
-      run.afterStep(step, metrics, applied, () => session.files({ tokens: seenTokens } satisfies State), score)
+      const score = await measured(step, metrics)
+      run.afterStep(step, metrics, applied, files, score)
     }
 
     const path = join(runDir, 'adapter.gguf')
@@ -115,7 +126,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     run.finish('done', `trained ${steps} steps`)
     return { adapter: path, steps, lines: [`adapter: ${path}`] }
   } finally {
-    session.dispose()
+    held.dispose()
     run.close()
   }
 }
@@ -134,10 +145,15 @@ async function gradientsOf(
     )
     loss -= output.logprobs.reduce((sum, value) => sum + value, 0)
     entropy += output.entropy.reduce((sum, value) => sum + value, 0)
-    await nextTurn()
-    if (signal.aborted) throw new AppError('cancelled', 'training was cancelled')
+    await heardNoCancel(signal)
   }
   return { loss, entropy }
+}
+
+/** Between rows: lets the event loop turn. Throws AppError('cancelled') once the signal has fired. */
+async function heardNoCancel(signal: AbortSignal): Promise<void> {
+  await nextTurn()
+  if (signal.aborted) throw new AppError('cancelled', 'training was cancelled')
 }
 
 /** Mean loss of the held-out lessons, and the mean length of answers sampled to some of their prompts. */
@@ -145,12 +161,15 @@ async function evaluate(
   heldOut: readonly Lesson[],
   recipe: SftRecipe,
   session: Session,
-  step: number
+  step: number,
+  signal: AbortSignal
 ): Promise<Record<string, number>> {
   const { trainer, model, adapter } = session
-  const negative = pack(heldOut, rowTokens(heldOut, recipe))
-    .flatMap((row) => [...trainer.score(row).logprobs])
-    .reduce((sum, logprob) => sum - logprob, 0)
+  let negative = 0
+  for (const row of pack(heldOut, rowTokens(heldOut, recipe))) {
+    negative = trainer.score(row).logprobs.reduce((sum, logprob) => sum - logprob, negative)
+    await heardNoCancel(signal)
+  }
   const loss = negative / trainedTokens(heldOut)
   if (recipe.eval_samples === 0) return { loss }
   const asked = heldOut.slice(0, recipe.eval_samples)
@@ -163,7 +182,12 @@ async function evaluate(
   try {
     const { groups } = await sampler.generate(
       asked.map(({ prompt }, i) => ({ prompt, seeds: [`${recipe.seed}/held out/${step}/${i}`] })),
-      { sampling: { temperature: 1, top_k: 0, top_p: 1, min_p: 0 }, maxTokens: recipe.max_completion_length, adapter }
+      {
+        sampling: { temperature: 1, top_k: 0, top_p: 1, min_p: 0 },
+        maxTokens: recipe.max_completion_length,
+        adapter,
+        signal
+      }
     )
     const rollouts = groups.flat()
     return {

@@ -1,7 +1,8 @@
 /** Traces as messages JSONL, the file that `sft` learns from: from a task file's worked solutions, or any teacher's. */
 import { AppError } from '../../../shared/errors.ts'
 import type { Trace } from '../../../shared/task.ts'
-import { readTasks } from '../../reasoning/tasks/index.ts'
+import { taskRows } from './task-rows.ts'
+import type { RowRange } from './task-rows.ts'
 
 export type PromptedTrace = Trace & { readonly prompt: string }
 
@@ -19,19 +20,12 @@ export function traceLines(traces: readonly PromptedTrace[]): string {
 
 /**
  * The worked solutions of a task file as traces, `skip` tasks left out and at most `limit` taken. Throws AppError('data')
- * when no row holds a worked solution.
+ * for a bad line, and when no row holds a worked solution.
  */
-export function workedTraces(
-  text: string,
-  options: { readonly source: string; readonly format?: string; readonly skip?: number; readonly limit?: number }
-): PromptedTrace[] {
-  const { skip = 0, limit = Infinity } = options
-  const rows = readTasks(text, options).rows.slice(skip, skip + limit)
-  const traces = rows.flatMap(({ task, worked }) => (worked ? [{ prompt: task.prompt, ...worked }] : []))
-  if (traces.length > 0) return traces
-  throw new AppError(
-    'data',
-    `${options.source}: no row has a worked solution to teach`,
-    'GSM8K files have them in `answer`.'
+export function workedTraces(text: string, { file, ...range }: RowRange & { readonly file: string }): PromptedTrace[] {
+  const traces = taskRows(text, file, range).flatMap(({ task, worked }) =>
+    worked ? [{ prompt: task.prompt, ...worked }] : []
   )
+  if (traces.length > 0) return traces
+  throw new AppError('data', `${file}: no row has a worked solution to teach`, 'GSM8K files have them in `answer`.')
 }

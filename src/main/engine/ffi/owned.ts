@@ -30,6 +30,20 @@ export class Owned<T> {
   }
 }
 
+/** What a piece of work has opened so far: disposed of together, last opened first, also when opening the next thing failed. */
+export class Held {
+  readonly #held: { dispose(): void }[] = []
+
+  own<T extends { dispose(): void }>(made: T): T {
+    this.#held.push(made)
+    return made
+  }
+
+  dispose(): void {
+    for (let it = this.#held.pop(); it; it = this.#held.pop()) it.dispose()
+  }
+}
+
 /** What is alive now, by kind; an empty record when nothing leaks. */
 export function ownedCounts(): Record<string, number> {
   return Object.fromEntries([...alive].filter(([, count]) => count > 0))
