@@ -82,7 +82,11 @@ export type TaskSource = z.infer<typeof TaskSource>
 
 const runSettings = {
   base: path.describe('the GGUF that is trained on'),
-  adapter: path.optional().describe('an adapter to start from: a GGUF, or a folder of PEFT’s; its rank, alpha and targets hold instead of lora’s'),
+  adapter: path
+    .optional()
+    .describe(
+      'an adapter to start from: a GGUF, or a folder of PEFT’s; its rank, alpha and targets hold instead of lora’s'
+    ),
   output_dir: path,
   seed: z.number().int().default(0),
   threads: count.optional().describe('default: the processors this process may use'),

@@ -172,7 +172,7 @@ async function grpo(model: Model, m: Extract<Measurement, { work: 'grpo' }>): Pr
       prompt: requests[i]!.prompt,
       scored: members.map((rollout) => ({ rollout, advantage: random.normal() }))
     }))
-    policyUpdate(trainer, optimizer, scored as unknown as Group[], recipe, rowTokens, RATES, random)
+    await policyUpdate(trainer, optimizer, scored as unknown as Group[], recipe, rowTokens, RATES, random)
     trainer.release()
   })
   return {

@@ -64,7 +64,7 @@ it('the reward of a toy task rises over 12 steps', { timeout: 60_000 }, async ()
         scored: rollouts.map((rollout, member) => ({ rollout, advantage: advantages[member]! }))
       }
     })
-    const update = policyUpdate(
+    const update = await policyUpdate(
       trainer,
       optimizer,
       scored as unknown as Group[],

@@ -133,14 +133,12 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       const groups = rounds.flatMap((round) => round.groups)
 
       const rate = learningRate(step - 1, schedule)
-      const update = policyUpdate(
-        trainer,
-        optimizer,
-        kept,
-        recipe,
-        rowTokens,
-        { a: rate, b: rate * recipe.lora.loraplus_lr_ratio, weight: rate },
-        seeded(recipe.seed, 'minibatches', step)
+      const rates = { a: rate, b: rate * recipe.lora.loraplus_lr_ratio, weight: rate }
+      const random = seeded(recipe.seed, 'minibatches', step)
+      const update = await run.attempt(
+        step,
+        () => session.files(before),
+        () => policyUpdate(trainer, optimizer, kept, recipe, rowTokens, rates, random, signal)
       )
       const trainedAt = performance.now()
 

@@ -1,4 +1,6 @@
 /** The training half of a GRPO step: groups to packed rows, losses, optimizer steps. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { AppError } from '../../shared/errors.ts'
 import type { Random } from '../../shared/random.ts'
 import type { GrpoRecipe } from '../../shared/recipe.ts'
 import { pack } from '../engine/batch.ts'
@@ -35,16 +37,20 @@ export type PolicyUpdate = {
 
 type Rates = { readonly a: number; readonly b: number; readonly weight: number }
 
-/** num_iterations passes of `minibatches` optimizer steps each over the groups' rollouts. Losses are means over the updates. */
-export function policyUpdate(
+/**
+ * num_iterations passes of `minibatches` optimizer steps each over the groups' rollouts. Losses are means over the updates.
+ * Throws AppError('cancelled') between rows while no optimizer step was made yet: after one, the step is finished.
+ */
+export async function policyUpdate(
   trainer: Trainer,
   optimizer: AdamW,
   groups: readonly Group[],
   recipe: GrpoRecipe,
   rowTokens: number,
   rates: Rates,
-  random: Random
-): PolicyUpdate {
+  random: Random,
+  signal?: AbortSignal
+): Promise<PolicyUpdate> {
   const trajectories = groups.flatMap(trajectoriesOf)
   if (trajectories.length === 0) return { metrics: {}, gradNorm: 0, tokens: 0, updates: 0, skipped: 0 }
   const settings = lossSettings(recipe)
@@ -64,18 +70,23 @@ export function policyUpdate(
   })
   // Log-probabilities of the policy before the first update. With one update they are the update's own forward pass.
   const needsOld = updates > 1 || settings.samplingCap !== undefined
-  const prepared = batches.map(({ rows, normaliser }) => ({
-    normaliser,
-    rows: rows.map(({ batch, constants }): Row => ({
-      batch,
-      constants: {
-        ...constants,
-        ...(needsOld && { oldLogprobs: trainer.score(batch).logprobs }),
-        ...(recipe.beta > 0 &&
-          recipe.kl_target === 'base' && { referenceLogprobs: trainer.score(batch, { reference: true }).logprobs })
-      }
-    }))
-  }))
+  let touched = false
+  const breathe = async (): Promise<void> => {
+    await nextTurn()
+    if (signal?.aborted && !touched) throw new AppError('cancelled', 'training was cancelled')
+  }
+  const prepared: { normaliser: Normaliser; rows: Row[] }[] = []
+  for (const { rows, normaliser } of batches) {
+    const ready: Row[] = []
+    for (const { batch, constants } of rows) {
+      const oldLogprobs = needsOld && { oldLogprobs: trainer.score(batch).logprobs }
+      const toBase = recipe.beta > 0 && recipe.kl_target === 'base'
+      const reference = toBase && { referenceLogprobs: trainer.score(batch, { reference: true }).logprobs }
+      ready.push({ batch, constants: { ...constants, ...oldLogprobs, ...reference } })
+      await breathe()
+    }
+    prepared.push({ normaliser, rows: ready })
+  }
 
   const metrics: MetricSums[] = []
   let gradNorm = 0
@@ -95,9 +106,11 @@ export function policyUpdate(
         parts.push(policyLoss({ ...output, ...constants }, settings, normaliser).metrics)
         if (iteration === 0)
           parts.push(samplingDifference(constants.oldLogprobs ?? output.logprobs, constants.samplingLogprobs!))
+        await breathe()
       }
       metrics.push(totalsAsMeans(mergeMetrics(parts)))
       const step = optimizer.step(rates)
+      touched = true
       gradNorm = Math.max(gradNorm, step.applied ? step.gradNorm : 0)
       skipped += Number(!step.applied)
     }

@@ -22,7 +22,7 @@ function group(rollouts: number): Group {
 type Seen = { update: PolicyUpdate; batches: number; coefficients: number }
 
 /** `coefficients` is the sum of dLoss/dlogprob over everything that was accumulated. */
-function updated(groups: readonly Group[], settings: object, applied = true): Seen {
+async function updated(groups: readonly Group[], settings: object, applied = true): Promise<Seen> {
   const recipe = GrpoRecipe.parse({
     kind: 'grpo',
     base: 'b',
@@ -50,33 +50,35 @@ function updated(groups: readonly Group[], settings: object, applied = true): Se
     }
   } as unknown as AdamW
   const rates = { a: 1, b: 1, weight: 1 }
-  const update = policyUpdate(trainer, optimizer, groups, recipe, 64, rates, seeded(0))
+  const update = await policyUpdate(trainer, optimizer, groups, recipe, 64, rates, seeded(0))
   return { update, batches, coefficients }
 }
 
-test('ten rollouts in four minibatches are four updates of two or three', () => {
-  const { batches, update } = updated([group(10)], { minibatches: 4 })
+test('ten rollouts in four minibatches are four updates of two or three', async () => {
+  const { batches, update } = await updated([group(10)], { minibatches: 4 })
   expect(batches).toBe(4)
   expect(update.updates).toBe(4)
 })
 
-test('with fewer rollouts than minibatches every rollout is an update, and all of them may be skipped', () => {
-  const { batches, update } = updated([group(3)], { minibatches: 8, num_iterations: 2 }, false)
+test('with fewer rollouts than minibatches every rollout is an update, and all of them may be skipped', async () => {
+  const { batches, update } = await updated([group(3)], { minibatches: 8, num_iterations: 2 }, false)
   expect(batches).toBe(6)
   expect(update).toMatchObject({ updates: 6, skipped: 6 })
 })
 
-test('dapo: the coefficients of all updates add up to their number, however the rollouts were shared out', () => {
-  const whole = updated([group(3)], { loss_type: 'dapo', beta: 0 })
+test('dapo: the coefficients of all updates add up to their number, however the rollouts were shared out', async () => {
+  const whole = await updated([group(3)], { loss_type: 'dapo', beta: 0 })
   expect(whole.coefficients).toBeCloseTo(-1, 5)
-  const parts = updated([group(3)], { loss_type: 'dapo', beta: 0, minibatches: 8 })
+  const parts = await updated([group(3)], { loss_type: 'dapo', beta: 0, minibatches: 8 })
   expect(parts.coefficients).toBeCloseTo(-3, 5)
 })
 
-test('the loss of a step is the mean over its updates', () => {
+test('the loss of a step is the mean over its updates', async () => {
   const settings = { beta: 0, entropy_coef: 0 }
-  const one = readMetrics(updated([group(4)], settings).update.metrics)
-  const many = readMetrics(updated([group(4)], { ...settings, minibatches: 2, num_iterations: 3 }).update.metrics)
+  const one = readMetrics((await updated([group(4)], settings)).update.metrics)
+  const many = readMetrics(
+    (await updated([group(4)], { ...settings, minibatches: 2, num_iterations: 3 })).update.metrics
+  )
   expect(one['loss']).toBeCloseTo(-1, 5)
   expect(many['loss']).toBeCloseTo(-1, 5)
   expect(many['policy_loss']).toBeCloseTo(-1, 5)
