@@ -254,8 +254,8 @@ function writeReport({ files, recipes, seed, short, context, minutes }: Made): u
   const data = {
     title: 'Reasonsmith demo: a small base learns to think',
     notes: [
-      'A bundled base of a few million parameters is taught to think by scripted traces (SFT), then sharpened by reward (GRPO); each stage answers the same held-out tasks in independent runs.',
-      `Of ${counts['pool']} generated tasks ${counts['removedAsTestLike']} resembled a test task and were left out, ${counts['heldOut']} were held out, and ${counts['teachable']} were teachable (the base did not solve them nearly always); ${counts['lessons']} of these were taught. The ${counts['test']} test tasks were never in the base's corpus.`,
+      'A bundled base of 1.4 million parameters is taught to think by scripted traces (SFT), then sharpened by reward (GRPO); each stage answers the same held-out tasks in independent runs.',
+      `Of ${counts['pool']} generated tasks ${counts['removedAsTestLike']} resembled a test task and were left out, ${counts['heldOut']} were held out, and ${counts['teachable']} were teachable (solved in less than nine of ten of the base's own answers; tasks it never solved stay in, since a teacher shows them); ${counts['lessons']} of these were taught. The ${counts['test']} test tasks were never in the base's corpus.`,
       `This call took ${minutes.toFixed(1)} minutes.`,
       ...(short ? ['Short form: too few steps and answers to show an effect.'] : [])
     ],
@@ -264,7 +264,10 @@ function writeReport({ files, recipes, seed, short, context, minutes }: Made): u
     stages: [{ name: 'base' }, { name: 'SFT' }, { name: 'GRPO' }],
     ...results,
     curves: [...curvesFromEvents('SFT', readRunLog(files.sft)), ...curvesFromEvents('GRPO', readRunLog(files.grpo))],
-    settings: Object.entries(recipes).map(([name, recipe]) => ({ name, yaml: stringify(recipe) })),
+    settings: Object.entries(recipes).map(([name, recipe]) => ({
+      name,
+      yaml: stringify(recipe).replaceAll(`${context.runDir}/`, '')
+    })),
     seeds: { demo: seed },
     environment: originOf(files.evaluate)?.environment ?? environmentRecord()
   }
