@@ -32,11 +32,7 @@ process.stdout.write(JSON.stringify({ gpu: llama.gpu || null, devices, memory, s
 `
 type Trial = { gpu: Gpu | null; devices: string[]; memory: number; supported: Gpu[] }
 
-/** The GPU type whose build runs here; null for the CPU. */
-export async function chooseGpu(): Promise<Gpu | null> {
-  return (await findGpu()).gpu
-}
-
+/** The GPU type whose build runs here (null for the CPU), and in words what was found. */
 export async function findGpu(): Promise<GpuFound> {
   let trial: Trial
   try {

@@ -1,10 +1,11 @@
 /** Writes GGUF files through ggml's own writer, atomically: a temporary name, fsync, rename. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
 import type { Backend } from './backend.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import type { Tensor } from './tensor.ts'
+import { writeWholeFile } from './whole-file.ts'
 
 export type GgufValue =
   | { readonly kind: 'text'; readonly value: string }
@@ -28,33 +29,22 @@ export type GgufContent = {
 /** Throws AppError('disk') and leaves nothing behind when the file cannot be written whole. */
 export function writeGguf(backend: Backend, path: string, content: GgufContent): void {
   const { ggml } = backend.native
-  const temporary = `${path}.${process.pid}.part`
-  const file = new Owned('gguf', ggml.gguf_init_empty()!, (it) => ggml.gguf_free(it))
-  try {
-    if (content.metadataFrom !== undefined) copyMetadata(backend, content.metadataFrom, file.handle)
-    for (const [key, value] of Object.entries(content.values)) setValue(backend, file.handle, key, value)
-    for (const { name, tensor } of content.tensors) {
-      ggml.set_name(tensor.ptr, name)
-      ggml.gguf_add_tensor(file.handle, tensor.ptr)
+  writeWholeFile(path, (temporary) => {
+    const file = new Owned('gguf', ggml.gguf_init_empty()!, (it) => ggml.gguf_free(it))
+    try {
+      if (content.metadataFrom !== undefined) copyMetadata(backend, content.metadataFrom, file.handle)
+      for (const [key, value] of Object.entries(content.values)) setValue(backend, file.handle, key, value)
+      for (const { name, tensor } of content.tensors) {
+        ggml.set_name(tensor.ptr, name)
+        ggml.gguf_add_tensor(file.handle, tensor.ptr)
+      }
+      const written = ggml.gguf_write_to_file(file.handle, temporary, false)
+      const expected = content.tensors.reduce((sum, { tensor }) => sum + ggml.nbytes(tensor.ptr), 0)
+      if (!written || statSync(temporary).size < expected) throw new Error('the file is incomplete')
+    } finally {
+      file.dispose()
     }
-    const written = ggml.gguf_write_to_file(file.handle, temporary, false)
-    const expected = content.tensors.reduce((sum, { tensor }) => sum + ggml.nbytes(tensor.ptr), 0)
-    if (!written || statSync(temporary).size < expected) throw new Error('the file is incomplete')
-    const descriptor = openSync(temporary, 'r+')
-    fsyncSync(descriptor)
-    closeSync(descriptor)
-    renameSync(temporary, path)
-  } catch (cause) {
-    rmSync(temporary, { force: true })
-    throw new AppError(
-      'disk',
-      `${path} could not be written`,
-      'Check that the folder exists and that the disk has room.',
-      { cause }
-    )
-  } finally {
-    file.dispose()
-  }
+  })
 }
 
 function copyMetadata(backend: Backend, from: string, into: Pointer): void {

@@ -1,6 +1,7 @@
 /** Safetensors files: read as F32 (from F32, F16, BF16), I32 or I64, written as F32. An 8-byte length, a JSON header, the data (huggingface/safetensors, format notes). */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
+import { writeWholeFile } from './whole-file.ts'
 
 /** Row-major: the last dimension is contiguous, so ggml's ne reversed. */
 export type SafeTensor = { readonly shape: readonly number[]; readonly data: Float32Array | Int32Array | BigInt64Array }
@@ -52,26 +53,15 @@ export function writeSafetensors(
   const padded = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8, ' '))
   const length = Buffer.alloc(8)
   length.writeBigUInt64LE(BigInt(padded.length))
-  const temporary = `${path}.${process.pid}.part`
-  try {
+  writeWholeFile(path, (temporary) => {
     const file = openSync(temporary, 'w')
     try {
       writeSync(file, length)
       writeSync(file, padded)
       for (const { data } of tensors.values())
         writeSync(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-      fsyncSync(file)
     } finally {
       closeSync(file)
     }
-    renameSync(temporary, path)
-  } catch (cause) {
-    rmSync(temporary, { force: true })
-    throw new AppError(
-      'disk',
-      `${path} could not be written`,
-      'Check that the folder exists and that the disk has room.',
-      { cause }
-    )
-  }
+  })
 }

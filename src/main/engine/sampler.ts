@@ -140,9 +140,8 @@ class Generating {
       await this.#breathe()
     }
     this.#options.onProgress?.(this.#done, this.#all.length, this.#tokens)
-    const groups = this.#requests.map(({ seeds }, request) =>
-      seeds.map((_, member) => rollout(this.#all.find((it) => it.request === request && it.member === member)!))
-    )
+    let from = 0 // sequences lie in the order of requests, then of seeds
+    const groups = this.#requests.map(({ seeds }) => this.#all.slice(from, (from += seeds.length)).map(rollout))
     const { prefill, decode, sample } = this.#ms
     return {
       groups,

@@ -14,9 +14,8 @@ export type ChatMessage = {
 export class Vocabulary {
   readonly size: number
   readonly bos: number
-  readonly eos: number
   /** What ends an assistant's turn: the file's end token (llama.cpp's own `eot` guess differs for some chat models). */
-  readonly endOfTurn: number
+  readonly eos: number
   readonly addBos: boolean
   readonly #native: Native
   readonly #handle: Pointer
@@ -32,7 +31,6 @@ export class Vocabulary {
     this.size = llama.vocab_n_tokens(handle)
     this.bos = llama.vocab_bos(handle)
     this.eos = llama.vocab_eos(handle)
-    this.endOfTurn = this.eos
     this.addBos = llama.vocab_get_add_bos(handle)
     const source = info.text('tokenizer.chat_template')
     this.#template = source === undefined ? null : new Template(source)

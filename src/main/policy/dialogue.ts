@@ -27,8 +27,7 @@ export function traceText(thinking: string, answer: string, spelledOut: boolean)
 export function dialogueOf(vocabulary: Vocabulary): Dialogue {
   const open = vocabulary.specialToken(THINK_TAGS.open)
   const close = vocabulary.specialToken(THINK_TAGS.close)
-  const thinkIds =
-    open !== null && close !== null ? { open, close, endOfTurn: [vocabulary.endOfTurn, vocabulary.eos] } : null
+  const thinkIds = open !== null && close !== null ? { open, close, endOfTurn: [vocabulary.eos] } : null
   const promptText = (messages: readonly ChatMessage[]): string =>
     vocabulary.render(messages, { addGenerationPrompt: true })
   return {

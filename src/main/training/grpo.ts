@@ -18,6 +18,7 @@ import type { Prompted } from '../policy/tasksets.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { resolveReward } from '../reasoning/reward.ts'
 import { bestCheckpoint } from './checkpoint.ts'
+import { epochs } from './epochs.ts'
 import { heldOutScore } from './held-out.ts'
 import { readMetrics } from './metric-sums.ts'
 import { planTrainer } from './plan.ts'
@@ -78,10 +79,11 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     let state: State = run.checkpoint
       ? stateOf<State>(run.checkpoint)
       : { cursor: 0, tokens: 0, skipped: 0, watched: {} }
+    const taskAt = epochs(tasks, recipe.seed, 'tasks')
     const nextTasks = (count: number): Prompted[] => {
       const from = state.cursor
       state = { ...state, cursor: from + count }
-      return Array.from({ length: count }, (_, i) => taskAt(tasks, from + i, recipe.seed))
+      return Array.from({ length: count }, (_, i) => taskAt(from + i))
     }
 
     /** Rounds of groups until enough of them have something to teach: a flat group has no gradient and is never trained on. */
@@ -205,10 +207,4 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     held.dispose()
     run.close()
   }
-}
-
-/** The n-th task of an endless sequence of epochs, each in an order of its own. */
-function taskAt(tasks: readonly Prompted[], n: number, seed: number): Prompted {
-  const epoch = Math.floor(n / tasks.length)
-  return seeded(seed, 'tasks', epoch).shuffle(tasks)[n % tasks.length]!
 }

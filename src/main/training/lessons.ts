@@ -4,11 +4,11 @@
  */
 import { readFileSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
-import { seeded } from '../../shared/random.ts'
 import type { SftRecipe } from '../../shared/recipe.ts'
 import { badLineText, readMessages } from '../data/prepare/messages.ts'
 import type { Sample } from '../data/prepare/messages.ts'
 import type { TrainSequence } from '../engine/batch.ts'
+import { epochs } from './epochs.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 
@@ -22,20 +22,11 @@ export const trainedTokens = (lessons: readonly TrainSequence[]): number =>
 export const stepsOf = (lessons: number, recipe: SftRecipe): number =>
   recipe.max_steps ?? Math.ceil((lessons * recipe.num_train_epochs) / recipe.train_batch_size)
 
-/** The lessons of a step, counted from 1: epochs follow one another, each shuffled by its own seed. */
+/** The lessons of a step, counted from 1. */
 export function batchSource(lessons: readonly Lesson[], recipe: SftRecipe): (step: number) => Lesson[] {
-  let known: { epoch: number; order: readonly Lesson[] } | null = null
-  const epochOrder = (epoch: number): readonly Lesson[] => {
-    if (known?.epoch !== epoch) known = { epoch, order: seeded(recipe.seed, 'epoch', epoch).shuffle(lessons) }
-    return known.order
-  }
-  return (step) => {
-    const first = (step - 1) * recipe.train_batch_size
-    return Array.from(
-      { length: recipe.train_batch_size },
-      (_, i) => epochOrder(Math.floor((first + i) / lessons.length))[(first + i) % lessons.length]!
-    )
-  }
+  const lessonAt = epochs(lessons, recipe.seed, 'epoch')
+  const size = recipe.train_batch_size
+  return (step) => Array.from({ length: size }, (_, i) => lessonAt((step - 1) * size + i))
 }
 
 /** Rows are long enough to keep the machine busy, and never shorter than the longest sample. */
