@@ -8,7 +8,18 @@ const count = z.number().int().positive()
 const share = z.number().min(0).max(1)
 const path = z.string().min(1)
 
-export const TARGET_MODULES = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const
+/** Linear layers by PEFT's names. An architecture has either the three and two separate ones or the fused ones. */
+export const TARGET_MODULES = [
+  'q_proj',
+  'k_proj',
+  'v_proj',
+  'qkv_proj',
+  'o_proj',
+  'gate_proj',
+  'up_proj',
+  'gate_up_proj',
+  'down_proj'
+] as const
 export type TargetModule = (typeof TARGET_MODULES)[number]
 
 /** PEFT's LoraConfig, as far as it applies. */
@@ -18,9 +29,9 @@ export const LoraSettings = z.strictObject({
   use_rslora: z.boolean().default(false),
   loraplus_lr_ratio: z.number().positive().default(1).describe('LoRA+: learning rate of B over that of A'),
   target_modules: z
-    .array(z.enum(TARGET_MODULES))
-    .min(1)
-    .default([...TARGET_MODULES])
+    .union([z.array(z.enum(TARGET_MODULES)).min(1), z.literal('all-linear')])
+    .default('all-linear')
+    .describe(`all-linear: all that the base has; or a list of ${TARGET_MODULES.join(' | ')}`)
 })
 export type LoraSettings = z.infer<typeof LoraSettings>
 

@@ -1,10 +1,8 @@
 /** Every composite with a hand-written backward, against central differences. Bounds and their reasons: differences.ts. */
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { Activations } from '../../src/main/engine/activations.ts'
-import type { Layer, ModelConfig, Pass } from '../../src/main/engine/arch/architecture.ts'
+import { attentionOf } from '../../src/main/engine/arch/architecture.ts'
 import { llama } from '../../src/main/engine/arch/llama.ts'
-import { pack } from '../../src/main/engine/batch.ts'
 import { attention, attentionBack } from '../../src/main/engine/blocks/attention.ts'
 import { linear, linearBack } from '../../src/main/engine/blocks/linear.ts'
 import type { Linear } from '../../src/main/engine/blocks/linear.ts'
@@ -18,6 +16,7 @@ import { elements, readF32, TYPE, write } from '../../src/main/engine/tensor.ts'
 import type { Tensor } from '../../src/main/engine/tensor.ts'
 import { expectGradients } from './differences.ts'
 import { temporaryFolder } from './folder.ts'
+import { CONFIG, LOCAL, passOf, T } from './layer-rig.ts'
 import { owner } from './owner.ts'
 import { Rig } from './rig.ts'
 import { TINY, writeTinyModel } from './tiny-model.ts'
@@ -29,12 +28,13 @@ describe('linear', () => {
   const [input, output, tokens] = [12, 20, 9]
 
   test.each([
-    ['frozen', { r: 0, full: false }],
-    ['with LoRA', { r: 4, full: false }],
-    ['with LoRA of rank 1', { r: 1, full: false }],
-    ['trained whole', { r: 0, full: true }],
-    ['trained whole with LoRA', { r: 4, full: true }]
-  ] as const)('%s', (_, { r: rank, full }) => {
+    ['frozen', { r: 0, full: false, biased: false }],
+    ['with LoRA', { r: 4, full: false, biased: false }],
+    ['with LoRA and a frozen bias', { r: 4, full: false, biased: true }],
+    ['with LoRA of rank 1', { r: 1, full: false, biased: false }],
+    ['trained whole', { r: 0, full: true, biased: true }],
+    ['trained whole with LoRA', { r: 4, full: true, biased: false }]
+  ] as const)('%s', (_, { r: rank, full, biased }) => {
     const lora = rank > 0
     const r = Math.max(rank, 1)
     const rig = new Rig(own)
@@ -53,7 +53,8 @@ describe('linear', () => {
       weight: rig.random('w', 0.4, input, output),
       transposed: rig.zeros(output, input),
       lora: lora ? pair : null,
-      gradient: full ? rig.zeros(input, output) : null
+      gradient: full ? rig.zeros(input, output) : null,
+      bias: biased ? { value: rig.random('bias', 1, output), gradient: full ? rig.zeros(output) : null } : null
     }
     rig.ready()
     const forward = rig.graph((g) => linear(g, layer, h).y)
@@ -66,7 +67,8 @@ describe('linear', () => {
     expectGradients(rig.backend, rig.weigh(forward, dy), [
       rig.checked('h', h, dh),
       ...(lora ? [rig.checked('a', pair.a, pair.gradA), rig.checked('b', pair.b, pair.gradB)] : []),
-      ...(full ? [rig.checked('w', layer.weight, layer.gradient!)] : [])
+      ...(full ? [rig.checked('w', layer.weight, layer.gradient!)] : []),
+      ...(layer.bias?.gradient ? [rig.checked('bias', layer.bias.value, layer.bias.gradient)] : [])
     ])
   })
 })
@@ -102,137 +104,38 @@ test('embedding: rows that appear several times, once and never', () => {
   expect(readF32(rig.backend, gradient).subarray(4 * width, 5 * width)).toEqual(new Float32Array(width))
 })
 
-const CONFIG: ModelConfig = {
-  architecture: 'llama',
-  layers: 1,
-  width: 16,
-  feedForward: 24,
-  heads: 4,
-  keyHeads: 2,
-  headDim: 4,
-  vocabulary: 10,
-  contextLength: 128,
-  normEps: 1e-3,
-  attentionScale: 0.5,
-  rope: {
-    dimensions: 4,
-    mode: 0,
-    contextLength: 128,
-    base: 100,
-    scale: 1,
-    extFactor: 0,
-    attnFactor: 1,
-    betaFast: 32,
-    betaSlow: 1
-  },
-  head: 'output.weight'
-}
-
-/** A row of 96 tokens: sequences of 70 and 20 (whose keys begin inside a grain), and padding. */
-const ROW = pack(
-  [70, 20].map((n) => ({ tokens: new Int32Array(n), mask: new Uint8Array(n).fill(1) })),
-  96
-)[0]!
-const T = ROW.tokens.length
-
-/** What a layer gets beside its weights, for ROW in chunks of that many queries. */
-function passOf(rig: Rig, chunkQueries: number): { pass: Pass; activations: Activations } {
-  const activations = own(new Activations(rig.backend, llama, CONFIG, T, 'none'))
-  const { chunks } = activations.load(ROW, chunkQueries)
-  return { pass: { positions: activations.positions, chunks, scratch: activations.scratch }, activations }
-}
-
-test.each([128, 40, 16])(
-  'attention: two sequences and padding, grouped heads, chunks of %i queries',
-  (chunkQueries) => {
-    const { headDim, heads, keyHeads, attentionScale } = CONFIG
-    const rig = new Rig(own)
-    const q = rig.random('q', 1, headDim, heads, T)
-    const k = rig.random('k', 1, headDim, T, keyHeads)
-    const v = rig.random('v', 1, headDim, T, keyHeads)
-    const out = rig.zeros(headDim * heads, T)
-    const dOut = rig.random('dout', 1, headDim * heads, T)
-    rig.ready()
-    const { pass } = passOf(rig, chunkQueries)
-    const g = own(new Graph(rig.backend))
-    attention(g, q, k, v, pass.chunks, attentionScale, out)
-    own(new GraphAllocator(rig.backend)).allocate(g)
-    const back = own(new Graph(rig.backend))
-    attentionBack(back, q, k, v, dOut, pass.chunks, attentionScale, pass.scratch)
-    own(new GraphAllocator(rig.backend)).allocate(back)
-    back.compute()
-    const forward = { read: () => (g.compute(), readF32(rig.backend, out)) }
-    const { dq, dk, dv } = pass.scratch
-    expectGradients(rig.backend, rig.weigh(forward, dOut), [
-      rig.checked('q', q, dq),
-      rig.checked('k', k, dk),
-      rig.checked('v', v, dv)
-    ])
-  }
-)
-
 test.each([
-  ['activations kept', true],
-  ['activations computed again', false]
-])('a whole llama layer, weights and LoRA trained together: %s', (_, saved) => {
-  const c = CONFIG
+  [128, CONFIG],
+  [40, CONFIG],
+  [16, CONFIG],
+  [128, LOCAL],
+  [40, LOCAL],
+  [16, LOCAL]
+])('attention: two sequences and padding, grouped heads, chunks of %i queries, %o', (chunkQueries, config) => {
+  const { headDim, heads, keyHeads, attentionScale } = config
+  const { window } = attentionOf(config, 0)
   const rig = new Rig(own)
-  const sizes: Record<string, [number, number]> = {
-    q: [c.width, c.headDim * c.heads],
-    k: [c.width, c.headDim * c.keyHeads],
-    v: [c.width, c.headDim * c.keyHeads],
-    o: [c.headDim * c.heads, c.width],
-    gate: [c.width, c.feedForward],
-    up: [c.width, c.feedForward],
-    down: [c.feedForward, c.width]
-  }
-  const linears = Object.fromEntries(
-    Object.entries(sizes).map(([role, [input, output]]): [string, Linear] => {
-      const lora = {
-        a: rig.random(`${role}.a`, 0.3, input, 3),
-        b: rig.random(`${role}.b`, 0.3, 3, output),
-        gradA: rig.zeros(input, 3),
-        gradB: rig.zeros(3, output),
-        scale: 0.8
-      }
-      const weight = rig.random(`${role}.w`, 1 / Math.sqrt(input), input, output)
-      return [
-        role,
-        { name: role, weight, transposed: rig.zeros(output, input), lora, gradient: rig.zeros(input, output) }
-      ]
-    })
-  )
-  const norms = Object.fromEntries(
-    Object.keys(llama.norms).map((role): [string, Norm] => [
-      role,
-      { name: role, weight: rig.random(`${role}.γ`, 1, c.width), gradient: rig.zeros(c.width), eps: c.normEps }
-    ])
-  )
-  const layer: Layer = { norms, linears, ropeFactors: null }
-  const x = rig.random('x', 1, c.width, T)
-  const dy = rig.random('dy', 1, c.width, T)
-  const dx = rig.zeros(c.width, T)
+  const q = rig.random('q', 1, headDim, heads, T)
+  const k = rig.random('k', 1, headDim, T, keyHeads)
+  const v = rig.random('v', 1, headDim, T, keyHeads)
+  const out = rig.zeros(headDim * heads, T)
+  const dOut = rig.random('dout', 1, headDim * heads, T)
   rig.ready()
-  const { pass, activations } = passOf(rig, 40)
-  const slots = activations.kept[0]!
-  const forward = rig.graph((g) => llama.forward(g, c, layer, pass, x, slots, (_, node) => node).y)
-  rig
-    .graph((g) => {
-      for (const it of Object.values(linears)) rig.transposed(g, it.weight, it.transposed!)
-      const all = llama.forward(g, c, layer, pass, x, slots, (_, node) => node).saved
-      const keptNames = Object.keys(llama.kept(c, T))
-      const some = Object.fromEntries(Object.entries(all).filter(([name]) => name === 'x' || keptNames.includes(name)))
-      return g.cpy(llama.backward(g, c, layer, pass, saved ? some : all, dy), dx)
-    })
-    .compute()
-  expectGradients(rig.backend, rig.weigh(forward, dy), [
-    rig.checked('x', x, dx),
-    ...Object.values(norms).map((it) => rig.checked(`${it.name} norm`, it.weight, it.gradient!)),
-    ...Object.values(linears).flatMap((it) => [
-      rig.checked(it.name, it.weight, it.gradient!),
-      rig.checked(`${it.name} A`, it.lora!.a, it.lora!.gradA),
-      rig.checked(`${it.name} B`, it.lora!.b, it.lora!.gradB)
-    ])
+  const { pass } = passOf(own, rig, llama, config, chunkQueries)
+  const chunks = pass.chunks[window]!
+  const g = own(new Graph(rig.backend))
+  attention(g, q, k, v, chunks, attentionScale, out)
+  own(new GraphAllocator(rig.backend)).allocate(g)
+  const back = own(new Graph(rig.backend))
+  attentionBack(back, q, k, v, dOut, chunks, attentionScale, pass.scratch)
+  own(new GraphAllocator(rig.backend)).allocate(back)
+  back.compute()
+  const forward = { read: () => (g.compute(), readF32(rig.backend, out)) }
+  const { dq, dk, dv } = pass.scratch
+  expectGradients(rig.backend, rig.weigh(forward, dOut), [
+    rig.checked('q', q, dq),
+    rig.checked('k', k, dk),
+    rig.checked('v', v, dv)
   ])
 })
 

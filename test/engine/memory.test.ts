@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { AppError } from '../../src/shared/errors.ts'
 import { LoraSettings } from '../../src/shared/recipe.ts'
+import { llama } from '../../src/main/engine/arch/llama.ts'
+import { modulesOf } from '../../src/main/engine/arch/targets.ts'
 import { createAdapter } from '../../src/main/engine/adapter.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
@@ -31,7 +33,7 @@ beforeAll(() => {
   backend.dispose()
 })
 
-const LORA: PlannedTraining = { kind: 'lora', r: 8, targets: LoraSettings.parse({}).target_modules }
+const LORA: PlannedTraining = { kind: 'lora', r: 8, targets: modulesOf(llama) }
 const FEW: PlannedTraining = { kind: 'lora', r: 3, targets: ['q_proj', 'down_proj'] }
 const FULL: PlannedTraining = { kind: 'full' }
 const PLENTY = 1e12

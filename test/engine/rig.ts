@@ -33,6 +33,20 @@ export class Rig {
     return tensor
   }
 
+  /** Values between 0.5 and 2. */
+  positive(name: string, ...ne: readonly number[]): Tensor {
+    const tensor = this.zeros(...ne)
+    const random = seeded('rig', name)
+    this.#fills.push(() =>
+      write(
+        this.backend,
+        tensor,
+        Float32Array.from({ length: elements(tensor) }, () => 0.5 + 1.5 * random.next())
+      )
+    )
+    return tensor
+  }
+
   zeros(...ne: readonly number[]): Tensor {
     return this.pool.add(TYPE.F32, ...ne)
   }

@@ -1,5 +1,6 @@
 /** The memory one pass over T tokens needs: inputs, boundaries between layers, kept activations, scratch. */
-import type { Architecture, ModelConfig } from './arch/architecture.ts'
+import { windowsOf } from './arch/architecture.ts'
+import type { Architecture, ModelConfig, Pass } from './arch/architecture.ts'
 import type { AttentionScratch, Chunk } from './blocks/attention.ts'
 import type { Backend } from './backend.ts'
 import type { PackedBatch } from './batch.ts'
@@ -24,13 +25,15 @@ export class Activations {
   /** By layer; with keep `none` one set serves all layers. */
   readonly kept: readonly Readonly<Record<string, Tensor>>[]
   readonly scratch: AttentionScratch
-  #masks: { pool: TensorPool; chunks: readonly Chunk[]; key: string } | null = null
+  #masks: { pool: TensorPool; chunks: Pass['chunks']; key: string } | null = null
   readonly #backend: Backend
+  readonly #windows: readonly number[]
 
   constructor(backend: Backend, architecture: Architecture, config: ModelConfig, tokens: number, keep: Keep) {
     const pool = new TensorPool(backend, config.layers * 12 + 64)
     const f32 = (...ne: readonly number[]): Tensor => pool.add(TYPE.F32, ...ne)
     this.#backend = backend
+    this.#windows = windowsOf(config)
     this.tokens = tokens
     this.keep = keep
     this.pool = pool
@@ -50,21 +53,30 @@ export class Activations {
     pool.allocate()
   }
 
-  /** Loads a batch's inputs; returns its attention chunks and a key that is equal for batches of equal graph shapes. */
-  load(batch: PackedBatch, queriesPerChunk: number): { chunks: readonly Chunk[]; key: string } {
+  /**
+   * Loads a batch's inputs; returns its attention chunks by window, and a key that is equal for batches of equal graph
+   * shapes.
+   */
+  load(batch: PackedBatch, queriesPerChunk: number): { chunks: Pass['chunks']; key: string } {
     write(this.#backend, this.tokenIds, batch.tokens)
     write(this.#backend, this.positions, batch.positions)
-    const bounds = chunkBounds(batch.starts, queriesPerChunk)
-    const key = bounds.map(({ start, keyStart }) => `${start}:${keyStart}`).join(' ')
+    const bounds = this.#windows.map((window) => chunkBounds(batch.starts, queriesPerChunk, window))
+    const key = bounds.map((them) => them.map(({ start, keyStart }) => `${start}:${keyStart}`).join(' ')).join(' | ')
     if (this.#masks?.key !== key) {
       this.#masks?.pool.dispose()
-      const pool = new TensorPool(this.#backend, bounds.length + 1)
-      const chunks = bounds.map((it) => ({ ...it, mask: pool.add(TYPE.F16, it.end - it.keyStart, it.end - it.start) }))
+      const pool = new TensorPool(this.#backend, bounds.flat().length + 1)
+      const masked = (it: Bounds): Chunk => ({
+        ...it,
+        mask: pool.add(TYPE.F16, it.end - it.keyStart, it.end - it.start)
+      })
+      const chunks = Object.fromEntries(this.#windows.map((window, i) => [window, bounds[i]!.map(masked)]))
       pool.allocate()
       this.#masks = { pool, chunks, key }
     }
-    for (const chunk of this.#masks.chunks) write(this.#backend, chunk.mask, maskOf(batch.starts, chunk))
-    return { chunks: this.#masks.chunks, key }
+    const { chunks } = this.#masks
+    for (const window of this.#windows)
+      for (const chunk of chunks[window]!) write(this.#backend, chunk.mask, maskOf(batch.starts, chunk, window))
+    return { chunks, key }
   }
 
   get bytes(): number {
@@ -77,26 +89,34 @@ export class Activations {
   }
 }
 
-type Bounds = { start: number; end: number; keyStart: number }
+type Bounds = { readonly start: number; readonly end: number; readonly keyStart: number }
 
-/** Chunks of queries; keys begin at the first sequence the chunk touches, rounded down so that shapes repeat. */
-function chunkBounds(starts: Int32Array, queriesPerChunk: number): Bounds[] {
-  const grain = 64
+/** Keys begin at multiples of this, so that shapes repeat. */
+const GRAIN = 64
+
+/**
+ * Chunks of queries; keys begin at the first sequence the chunk touches, or where the first query's window begins (a
+ * window of 0 has no end).
+ */
+export function chunkBounds(starts: Int32Array, queriesPerChunk: number, window: number): Bounds[] {
   const bounds: Bounds[] = []
   for (let start = 0; start < starts.length; start += queriesPerChunk) {
     const end = Math.min(start + queriesPerChunk, starts.length)
-    bounds.push({ start, end, keyStart: Math.floor(starts[start]! / grain) * grain })
+    bounds.push({ start, end, keyStart: Math.floor(firstKey(starts, start, window) / GRAIN) * GRAIN })
   }
   return bounds
 }
 
-/** F16 [m, n]: zero from the query's own sequence start up to the query itself. */
-function maskOf(starts: Int32Array, chunk: Bounds): Uint16Array {
+const firstKey = (starts: Int32Array, query: number, window: number): number =>
+  window === 0 ? starts[query]! : Math.max(starts[query]!, query - window + 1)
+
+/** F16 [m, n]: zero from the first key the query may see up to the query itself. */
+function maskOf(starts: Int32Array, chunk: Bounds, window: number): Uint16Array {
   const m = chunk.end - chunk.keyStart
   const mask = new Uint16Array(m * (chunk.end - chunk.start)).fill(F16_MINUS_INFINITY)
   for (let query = chunk.start; query < chunk.end; query++) {
     const row = (query - chunk.start) * m
-    mask.fill(0, row + starts[query]! - chunk.keyStart, row + query - chunk.keyStart + 1)
+    mask.fill(0, row + firstKey(starts, query, window) - chunk.keyStart, row + query - chunk.keyStart + 1)
   }
   return mask
 }

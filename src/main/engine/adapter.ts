@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import { seeded } from '../../shared/random.ts'
 import type { LoraSettings } from '../../shared/recipe.ts'
+import { targetModules } from './arch/targets.ts'
 import { readPointers } from './ffi/libraries.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
@@ -36,11 +37,15 @@ export type Adapter = {
   dispose(): void
 }
 
-/** A fresh adapter: A uniform in ±1/√in as PEFT initialises it, seeded; B zero. */
+/**
+ * A fresh adapter: A uniform in ±1/√in as PEFT initialises it, seeded; B zero. Throws AppError('recipe') when this base has
+ * not all of the target modules.
+ */
 export async function createAdapter(model: Model, settings: LoraSettings, seed: number): Promise<Adapter> {
   const { architecture, config, backend } = model
+  const targets = targetModules(architecture, settings.target_modules)
   const roles = Object.keys(architecture.linears).filter((role) =>
-    settings.target_modules.some((target) => architecture.targets[target] === role)
+    targets.some((target) => architecture.targets[target] === role)
   )
   const pool = new TensorPool(backend, config.layers * roles.length * 2 + 1)
   const made: AdapterPair[] = []

@@ -24,6 +24,13 @@ export type DecodeToken = {
 
 const KEY_VALUE_TYPE = TYPE.F16
 
+/** llama.cpp rounds the context of a sequence up to a multiple of this. */
+const CONTEXT_GRAIN = 256
+
+/** The context that llama.cpp makes of `contextTokens`; it chooses rope factors by it. */
+export const decodingContext = (contextTokens: number): number =>
+  Math.ceil(contextTokens / CONTEXT_GRAIN) * CONTEXT_GRAIN
+
 export class Decoder {
   readonly model: Model
   readonly width: number

@@ -16,7 +16,7 @@ import type { Pointer } from './ffi/structs.ts'
 import { error, selfTest } from './self-test/self-test.ts'
 import type { SelfTest } from './self-test/self-test.ts'
 import { gemmRate, RATED_TYPES } from './self-test/gemm-rate.ts'
-import { TYPE } from './tensor.ts'
+import { WEIGHT_TYPES } from './tensor.ts'
 
 const GIB = 2 ** 30
 const SECONDS_PER_TYPE = 0.25
@@ -129,7 +129,6 @@ type Facts = {
 function report(f: Facts): string[] {
   const gib = (bytes: number): string => (bytes / GIB).toFixed(1)
   const { logprobs, gradients, acrossThreads } = f.selfTest
-  const bases = Object.keys(TYPE).filter((type) => !type.startsWith('I'))
   const rows: [string, string][] = [
     ['device', `${f.device}: ${f.description}, ${f.threads} thread${f.threads > 1 ? 's' : ''}`],
     ['build', [f.build, f.cpuVariant, f.cpuFeatures.join(' ')].filter(Boolean).join(', ')],
@@ -155,7 +154,7 @@ function report(f: Facts): string[] {
       `one layer, forward and backward, against double precision: log-probabilities within ${logprobs.toExponential(0)}, gradients within ${gradients.toExponential(0)}` +
         (acrossThreads === null ? '' : `; ${f.threads} threads against one within ${acrossThreads.toExponential(0)}`)
     ],
-    ['trains', `${f.architectures.join(', ')}; LoRA on bases in ${bases.join(', ')}`],
+    ['trains', `${f.architectures.join(', ')}; LoRA on bases in ${WEIGHT_TYPES.join(', ')}`],
     ...gpuRows(f)
   ]
   return rows.map(([name, text]) => `${name.padEnd(16)}${text}`)

@@ -19,6 +19,8 @@ export type GgufInfo = {
   number(key: string): number | undefined
   text(key: string): string | undefined
   list(key: string): readonly unknown[] | undefined
+  /** Whether the key is there, whatever its kind. */
+  has(key: string): boolean
 }
 
 /** Bytes per block and elements per block of the types that appear in model files (`ggml.c`, type traits). */
@@ -35,6 +37,15 @@ const BLOCK: Readonly<Record<number, readonly [bytes: number, elements: number]>
   12: [144, 256],
   13: [176, 256],
   14: [210, 256],
+  16: [66, 256],
+  17: [74, 256],
+  18: [98, 256],
+  19: [50, 256],
+  20: [18, 32],
+  21: [110, 256],
+  22: [82, 256],
+  23: [136, 256],
+  29: [56, 256],
   30: [2, 1] // prettier-ignore
 }
 
@@ -93,6 +104,7 @@ export async function readGguf(path: string): Promise<GgufInfo> {
     list: (key) => {
       const value = find(key)
       return Array.isArray(value) ? value : undefined
-    }
+    },
+    has: (key) => find(key) !== undefined
   }
 }

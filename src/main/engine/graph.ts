@@ -148,6 +148,24 @@ export class Graph {
     return this.#made(this.#ggml.swiglu_split(this.#c, gate.ptr, up.ptr), gate.ne)
   }
 
+  /** gelu(gate) ∘ up, by the approximation with tanh. */
+  geglu(gate: Tensor, up: Tensor): Tensor {
+    need(sameShape(gate, up), 'geglu', gate, up)
+    return this.#made(this.#ggml.geglu_split(this.#c, gate.ptr, up.ptr), gate.ne)
+  }
+
+  /** `b` behind `a` along one dimension. */
+  concat(a: Tensor, b: Tensor, dimension: 0 | 1): Tensor {
+    need(
+      a.ne.every((n, i) => i === dimension || n === b.ne[i]),
+      'concat',
+      a,
+      b
+    )
+    const ne = a.ne.map((n, i) => (i === dimension ? n + b.ne[i]! : n))
+    return this.#made(this.#ggml.concat(this.#c, a.ptr, b.ptr, dimension), shape(...ne))
+  }
+
   /** x / rms(x) per column, without the weight. */
   rmsNorm(x: Tensor, eps: number): Tensor {
     return this.#made(this.#ggml.rms_norm(this.#c, x.ptr, eps), x.ne)

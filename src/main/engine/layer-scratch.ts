@@ -3,8 +3,10 @@
  * without taking the memory: the graphs are described over tensors that all pretend to lie at the start of one buffer.
  */
 import type { Keep } from './activations.ts'
+import { biasName } from './arch/architecture.ts'
 import type { Architecture, Layer, ModelConfig, Pass } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
+import { Tape } from './blocks/tape.ts'
 import type { Linear } from './blocks/linear.ts'
 import type { Norm } from './blocks/norm.ts'
 import { Owned } from './ffi/owned.ts'
@@ -84,7 +86,7 @@ class Pretended {
 
 /** The first layer's weights as training sees them; every layer of an architecture has the same shapes. */
 function pretendedLayer(pretended: Pretended, sketch: LayerSketch, isCpu: boolean): Layer {
-  const { architecture, info, trained } = sketch
+  const { architecture, config, info, trained } = sketch
   const f32 = (...ne: readonly number[]): Tensor => pretended.add(TYPE.F32, ...ne)
   const full = trained.kind === 'full'
   const roles = trained.kind === 'lora' ? trained.targets.map((target) => architecture.targets[target]) : []
@@ -102,18 +104,26 @@ function pretendedLayer(pretended: Pretended, sketch: LayerSketch, isCpu: boolea
       transposed: pretended.add(sketch.transposeType ?? transposeType(type, output, isCpu), output, input),
       lora:
         r > 0 ? { a: f32(input, r), b: f32(r, output), gradA: f32(input, r), gradB: f32(r, output), scale: 2 } : null,
-      gradient: full ? f32(...ne) : null
+      gradient: full ? f32(...ne) : null,
+      bias: info.tensors.has(`blk.0.${biasName(name)}`)
+        ? { value: f32(output), gradient: full ? f32(output) : null }
+        : null
     }
   }
-  const factors = info.tensors.get('rope_freqs.weight')
+  const factors = config.ropeFactors.short ? f32(...info.tensors.get(config.ropeFactors.short)!.ne) : null
   return {
     norms: Object.fromEntries(Object.entries(architecture.norms).map(([role, name]) => [role, norm(name)])),
     linears: Object.fromEntries(Object.entries(architecture.linears).map(([role, name]) => [role, linear(role, name)])),
-    ropeFactors: factors ? f32(...factors.ne) : null
+    rope: config.rope,
+    ropeFactors: { short: factors, long: factors },
+    window: 0
   }
 }
 
-/** Bytes of scratch for the forward and for the backward of a layer; one row holding one sequence is the dearest case. */
+/**
+ * Bytes of scratch for the forward and for the backward of a layer; one row holding one sequence, seen whole, is the
+ * dearest case.
+ */
 export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: number; backward: number } {
   const { architecture, config, tokens, keep, chunkQueries } = sketch
   const pretended = new Pretended(backend, 256 + Math.ceil(tokens / chunkQueries))
@@ -126,7 +136,8 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: 
     })
     const pass: Pass = {
       positions: pretended.add(TYPE.I32, tokens),
-      chunks,
+      chunks: { 0: chunks },
+      contextTokens: 0,
       scratch: {
         dq: f32(config.headDim, config.heads, tokens),
         dk: f32(config.headDim, tokens, config.keyHeads),
@@ -140,7 +151,7 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: 
     pretended.settle()
 
     const bytes = (describe: (g: Graph) => void): number => {
-      const g = new Graph(backend, layerCapacity(pass))
+      const g = new Graph(backend, layerCapacity(chunks.length))
       const allocator = new GraphAllocator(backend)
       try {
         describe(g)
@@ -151,17 +162,16 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: 
       }
     }
     // as Trainer builds them
+    const about = { config, layer, pass, slots }
     return {
       forward: bytes((g) => {
         const place = (_: string, node: Tensor): Tensor => (keep === 'all' ? pretended.place(node) : node)
-        g.run(pretended.place(architecture.forward(g, config, layer, pass, x, slots, place).y))
+        g.run(pretended.place(architecture.forward(new Tape(g, about, { place }), x)))
       }),
       backward: bytes((g) => {
-        const saved =
-          keep === 'all'
-            ? { ...slots, x }
-            : architecture.forward(g, config, layer, pass, x, slots, (_, node) => node).saved
-        g.run(g.cpy(architecture.backward(g, config, layer, pass, saved, dy), dxInto))
+        const tape = new Tape(g, about, keep === 'all' ? { saved: slots } : {})
+        if (keep === 'none') architecture.forward(tape, x)
+        g.run(g.cpy(architecture.backward(tape, x, dy), dxInto))
       })
     }
   } finally {

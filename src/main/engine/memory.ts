@@ -4,9 +4,12 @@
  * llama.cpp takes beside its cache to decode is an estimate. Sizes follow activations.ts, head.ts, parameters.ts.
  */
 import { AppError } from '../../shared/errors.ts'
+import { chunkBounds } from './activations.ts'
 import type { Keep } from './activations.ts'
+import { isRopeFactors, windowsOf } from './arch/architecture.ts'
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
+import { decodingContext } from './decoder.ts'
 import { dataBytes } from './gguf.ts'
 import type { GgufInfo } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
@@ -115,10 +118,10 @@ function planFor(
   )
   const trainedSizes =
     trained.kind === 'full'
-      ? [...info.tensors.keys()].filter((name) => name !== 'rope_freqs.weight').map((name) => tensor(name).elements)
+      ? [...info.tensors.keys()].filter((name) => !isRopeFactors(name)).map((name) => tensor(name).elements)
       : layers.flatMap((i) =>
           trained.targets.flatMap((target) => {
-            const { ne } = tensor(`blk.${i}.${architecture.linears[architecture.targets[target]]}`)
+            const { ne } = tensor(`blk.${i}.${architecture.linears[architecture.targets[target]!]}`)
             return [ne[0]! * trained.r, ne[1]! * trained.r]
           })
         )
@@ -161,8 +164,6 @@ function planFor(
 
 /** llama.cpp reserves the logits of one batch of this many tokens. */
 const DECODE_BATCH = 512
-/** llama.cpp rounds the cache of one sequence up to a multiple of this. */
-const CACHE_GRAIN = 256
 
 /** The residual stream between layers, its gradient, and what a batch brings. */
 function boundaryBytes({ layers, width }: ModelConfig, tokens: number): number {
@@ -181,11 +182,8 @@ function activationBytes(
   const set = kept.reduce((sum, [, ne]) => sum + ne.reduce((product, n) => product * n, 1), 0)
   const sets = keep === 'all' ? config.layers : 1
   const attention = config.headDim * tokens * (config.heads + 2 * config.keyHeads)
-  let masks = 0
-  for (let start = 0; start < tokens; start += chunkQueries) {
-    const end = Math.min(start + chunkQueries, tokens)
-    masks += end * (end - start)
-  }
+  const chunks = windowsOf(config).flatMap((window) => chunkBounds(new Int32Array(tokens), chunkQueries, window))
+  const masks = chunks.reduce((sum, { start, end, keyStart }) => sum + (end - keyStart) * (end - start), 0)
   return (sets * set + attention) * F32 + masks * F16
 }
 
@@ -201,7 +199,7 @@ function cacheBytes(
   { layers, headDim, keyHeads }: ModelConfig,
   rollouts: { width: number; contextTokens: number }
 ): number {
-  const cells = Math.ceil(rollouts.contextTokens / CACHE_GRAIN) * CACHE_GRAIN * rollouts.width
+  const cells = decodingContext(rollouts.contextTokens) * rollouts.width
   return layers * 2 * headDim * keyHeads * cells * F16
 }
 

@@ -36,8 +36,7 @@ export type Model = {
  */
 export async function loadModel(path: string, backend: Backend, options: { writable?: boolean } = {}): Promise<Model> {
   const info = await readGguf(path)
-  const architecture = architectureOf(info)
-  const config = architecture.config(info)
+  const { architecture, config } = architectureOf(info)
   const { llama } = backend.native
   const params = llama.model_default_params()
   params.n_gpu_layers = backend.isCpu ? 0 : -1

@@ -2,6 +2,7 @@
  * What is trained: the pairs of an adapter, or every weight of a small F32 model; with gradients and AdamW state.
  * `layers` gives an architecture its weights with all of this attached.
  */
+import { attentionOf, biasName, isRopeFactors } from './arch/architecture.ts'
 import type { Layer } from './arch/architecture.ts'
 import type { Adapter } from './adapter.ts'
 import type { Linear } from './blocks/linear.ts'
@@ -48,9 +49,7 @@ export class Parameters {
     this.trained = trained
     const names = [...model.info.tensors.keys()]
     const weights =
-      trained.kind === 'full'
-        ? names.filter((name) => model.optionalWeight(name) !== null && name !== 'rope_freqs.weight')
-        : []
+      trained.kind === 'full' ? names.filter((name) => model.optionalWeight(name) !== null && !isRopeFactors(name)) : []
     for (const name of weights) {
       if (model.weight(name).type !== TYPE.F32) {
         throw new AppError(
@@ -106,7 +105,9 @@ export class Parameters {
               scale: trained.adapter.scale
             }
           : null
-      return { name, weight: forward, transposed, lora, gradient: gradientOf.get(name) ?? null }
+      const value = model.optionalWeight(biasName(name))
+      const bias = value && { value, gradient: gradientOf.get(biasName(name)) ?? null }
+      return { name, weight: forward, transposed, lora, gradient: gradientOf.get(name) ?? null, bias }
     }
     const norm = (name: string): Norm => ({
       name,
@@ -114,6 +115,8 @@ export class Parameters {
       gradient: gradientOf.get(name) ?? null,
       eps: config.normEps
     })
+    const factors = (name: string | null): Tensor | null => (name === null ? null : model.weight(name))
+    const ropeFactors = { short: factors(config.ropeFactors.short), long: factors(config.ropeFactors.long) }
     this.layers = Array.from({ length: config.layers }, (_, i) => ({
       norms: Object.fromEntries(
         Object.entries(architecture.norms).map(([role, name]) => [role, norm(`blk.${i}.${name}`)])
@@ -121,7 +124,8 @@ export class Parameters {
       linears: Object.fromEntries(
         Object.entries(architecture.linears).map(([role, name]) => [role, linear(`blk.${i}.${name}`)])
       ),
-      ropeFactors: model.optionalWeight('rope_freqs.weight')
+      ropeFactors,
+      ...attentionOf(config, i)
     }))
     this.referenceLayers = this.layers.map((layer) => ({
       ...layer,

@@ -3,12 +3,15 @@
  *
  * Names are those of Transformers' modules. A has the same memory in both worlds. Of B, the rows of q and k differ where the
  * rotation pairs neighbours: llama.cpp's converter interleaves the two halves of each head, Transformers keeps them apart.
+ * Fused matrices (`qkv_proj`, `gate_up_proj`) have the same rows in both. Names begin with `model.layers`, as in a text model:
+ * where Transformers loads Gemma 3 with its image part they begin with `model.language_model.layers`, and PEFT needs them
+ * renamed.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
-import { TARGET_MODULES } from '../../shared/recipe.ts'
 import type { TargetModule } from '../../shared/recipe.ts'
+import { modulesOf } from './arch/targets.ts'
 import type { Adapter } from './adapter.ts'
 import type { Model } from './model.ts'
 import { readSafetensors, writeSafetensors } from './safetensors.ts'
@@ -22,9 +25,11 @@ const MODULES: Readonly<Record<TargetModule, string>> = {
   q_proj: 'self_attn.q_proj',
   k_proj: 'self_attn.k_proj',
   v_proj: 'self_attn.v_proj',
+  qkv_proj: 'self_attn.qkv_proj',
   o_proj: 'self_attn.o_proj',
   gate_proj: 'mlp.gate_proj',
   up_proj: 'mlp.up_proj',
+  gate_up_proj: 'mlp.gate_up_proj',
   down_proj: 'mlp.down_proj'
 }
 const ROTATED: ReadonlySet<TargetModule> = new Set(['q_proj', 'k_proj'])
@@ -44,8 +49,8 @@ export type LoraValues = {
 function placesOf(model: Model): { target: string; module: TargetModule; path: string }[] {
   const { architecture, config } = model
   return Array.from({ length: config.layers }, (_, layer) =>
-    TARGET_MODULES.map((module) => ({
-      target: `blk.${layer}.${architecture.linears[architecture.targets[module]]}`,
+    modulesOf(architecture).map((module) => ({
+      target: `blk.${layer}.${architecture.linears[architecture.targets[module]!]}`,
       module,
       path: `model.layers.${layer}.${MODULES[module]}`
     }))
@@ -132,7 +137,7 @@ export const isPeftFolder = (path: string): boolean => existsSync(join(path, CON
 export const adapterFiles = (path: string): string[] =>
   isPeftFolder(path) ? [CONFIG, TENSORS].map((name) => join(path, name)).filter(existsSync) : [path]
 
-/** Reads a PEFT adapter for this base. Throws AppError('model') saying what is not plain LoRA on the seven projections. */
+/** Reads a PEFT adapter for this base. Throws AppError('model') saying what is not plain LoRA on the base's projections. */
 export function readPeft(model: Model, folder: string): LoraValues {
   const refuse = (why: string): never => {
     throw new AppError(

@@ -2,11 +2,13 @@
  * Forward and backward of a packed row of tokens, layer by layer. A loss is a function from the per-token arrays of the
  * head to per-token coefficients; it never sees the model. Gradients add up until the optimizer takes them.
  */
-import type { Layer, Pass, Saved } from './arch/architecture.ts'
+import type { Layer, Pass } from './arch/architecture.ts'
 import { NODES_PER_CHUNK } from './blocks/attention.ts'
+import { Tape } from './blocks/tape.ts'
 import { Activations } from './activations.ts'
 import type { Keep } from './activations.ts'
 import type { PackedBatch } from './batch.ts'
+import { decodingContext } from './decoder.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import { Head } from './head.ts'
 import type { HeadOutput } from './head.ts'
@@ -19,6 +21,8 @@ export type TrainerSettings = {
   readonly chunkQueries: number
   /** Predicted tokens per head chunk. */
   readonly headRows: number
+  /** The context one sequence has in llama.cpp where the policy is sampled; a base may rotate long ones differently. */
+  readonly contextTokens?: number
 }
 
 /** dLoss/dlogprob and dLoss/dentropy of each predicted token, in the batch's order. */
@@ -116,7 +120,12 @@ export class Trainer {
       this.#dropGraphs()
       this.#graphs = this.#build(
         activations,
-        { positions: activations.positions, chunks, scratch: activations.scratch },
+        {
+          positions: activations.positions,
+          chunks,
+          scratch: activations.scratch,
+          contextTokens: decodingContext(this.settings.contextTokens ?? 0)
+        },
         key
       )
       this.#head.attach(activations.boundaries.at(-1)!, activations.gradients[model.config.layers % 2]!)
@@ -151,16 +160,18 @@ export class Trainer {
 
   #embeddingGraphs(activations: Activations): { forward: Graph; backward: Graph | null } {
     const { model, embedding } = this.parameters
+    const { embeddingScale, width } = model.config
+    const scaled = (g: Graph, x: Tensor): Tensor => (embeddingScale === 1 ? x : g.scale(x, embeddingScale))
     const forward = new Graph(model.backend, 8)
     forward.run(
       forward.place(
-        forward.getRows(embedding.weight, activations.tokenIds),
+        scaled(forward, forward.getRows(embedding.weight, activations.tokenIds)),
         slot(activations, activations.boundaries[0]!)
       )
     )
     if (!embedding.gradient) return { forward, backward: null }
     const backward = new Graph(model.backend, 8)
-    const dx = backward.window(activations.gradients[0], [model.config.width, activations.tokens, 1, 1])
+    const dx = scaled(backward, backward.window(activations.gradients[0], [width, activations.tokens, 1, 1]))
     backward.run(
       backward.addInto(embedding.gradient, backward.getRowsBack(dx, activations.tokenIds, embedding.gradient))
     )
@@ -168,35 +179,27 @@ export class Trainer {
   }
 
   #forwardGraph(activations: Activations, pass: Pass, layer: Layer, index: number): Graph {
-    const { model } = this.parameters
-    const g = new Graph(model.backend, layerCapacity(pass))
+    const { backend, config, architecture } = this.parameters.model
+    const g = new Graph(backend, layerCapacity(pass.chunks[layer.window]!.length))
     const slots = activations.kept[index]!
-    const { y } = model.architecture.forward(
-      g,
-      model.config,
-      layer,
-      pass,
-      activations.boundaries[index]!,
-      slots,
-      (name, node) => (activations.keep === 'all' ? g.place(node, slot(activations, slots[name]!)) : node)
-    )
+    const place = (name: string, node: Tensor): Tensor =>
+      activations.keep === 'all' ? g.place(node, slot(activations, slots[name]!)) : node
+    const tape = new Tape(g, { config, layer, pass, slots }, { place })
+    const y = architecture.forward(tape, activations.boundaries[index]!)
     g.run(g.place(y, slot(activations, activations.boundaries[index + 1]!)))
     return g
   }
 
   #backwardGraph(activations: Activations, pass: Pass, layer: Layer, index: number): Graph {
-    const { model } = this.parameters
-    const { config, architecture, backend } = model
-    const g = new Graph(backend, layerCapacity(pass))
+    const { backend, config, architecture } = this.parameters.model
+    const g = new Graph(backend, layerCapacity(pass.chunks[layer.window]!.length))
     const slots = activations.kept[index]!
     const x = activations.boundaries[index]!
-    const saved: Saved =
-      activations.keep === 'all'
-        ? { ...slots, x }
-        : architecture.forward(g, config, layer, pass, x, slots, (_, node) => node).saved
+    const kept = activations.keep === 'all'
+    const tape = new Tape(g, { config, layer, pass, slots }, kept ? { saved: slots } : {})
+    if (!kept) architecture.forward(tape, x)
     const narrow = (t: Tensor): Tensor => g.window(t, [config.width, activations.tokens, 1, 1])
-    const dy = narrow(activations.gradients[(index + 1) % 2]!)
-    const dx = architecture.backward(g, config, layer, pass, saved, dy)
+    const dx = architecture.backward(tape, x, narrow(activations.gradients[(index + 1) % 2]!))
     g.run(g.cpy(dx, narrow(activations.gradients[index % 2]!)))
     return g
   }
@@ -236,5 +239,5 @@ const slot = (activations: Activations, tensor: Tensor): { tensor: Tensor; pool:
   pool: activations.pool
 })
 
-/** Nodes that a layer's graph has room for. */
-export const layerCapacity = (pass: Pass): number => 1024 + NODES_PER_CHUNK * pass.chunks.length
+/** Nodes that a layer's graph has room for, when its attention works in that many chunks. */
+export const layerCapacity = (chunks: number): number => 1024 + NODES_PER_CHUNK * chunks

@@ -1,6 +1,7 @@
 /** How a recipe's trainer uses memory, decided before anything runs and said in the run's first lines. */
 import type { Emit } from '../../shared/event.ts'
 import type { LoraSettings } from '../../shared/recipe.ts'
+import { targetModules } from '../engine/arch/targets.ts'
 import { planMemory, printPlan, requirePlan } from '../engine/memory.ts'
 import type { PlanRequest } from '../engine/memory.ts'
 import type { Model } from '../engine/model.ts'
@@ -25,7 +26,7 @@ export function planTrainer(model: Model, run: PlannedRun, emit: Emit): TrainerS
     backend,
     { architecture, config, info },
     {
-      trained: { kind: 'lora', r: run.lora.r, targets: run.lora.target_modules },
+      trained: { kind: 'lora', r: run.lora.r, targets: targetModules(architecture, run.lora.target_modules) },
       tokens: run.rowTokens,
       ...(run.rollouts && { rollouts: run.rollouts }),
       limitBytes: run.memory_limit_mib === undefined ? DEFAULT_SHARE * free : run.memory_limit_mib * 2 ** 20,
@@ -33,5 +34,5 @@ export function planTrainer(model: Model, run: PlannedRun, emit: Emit): TrainerS
     }
   )
   emit({ kind: 'plan', lines: printPlan(plan) })
-  return requirePlan(plan).settings
+  return { ...requirePlan(plan).settings, contextTokens: run.rollouts?.contextTokens ?? run.rowTokens }
 }

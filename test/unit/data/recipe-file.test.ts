@@ -66,7 +66,7 @@ describe('every problem names its line, its value and what is allowed', () => {
       'no choice in a list',
       `${SFT}lora:\n  target_modules:\n    - q_proj\n    - x_proj\n`,
       [
-        'r.yaml:8: lora.target_modules[1]: "x_proj": must be q_proj | k_proj | v_proj | o_proj | gate_proj | up_proj | down_proj'
+        'r.yaml:8: lora.target_modules[1]: "x_proj": must be q_proj | k_proj | v_proj | qkv_proj | o_proj | gate_proj | up_proj | gate_up_proj | down_proj'
       ]
     ],
     ['an empty list', GRPO.replace('\n  - family: chain', ' []'), ['r.yaml:4: tasks: []: must be 1 entries or more']],

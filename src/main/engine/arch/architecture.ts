@@ -5,8 +5,9 @@
 import type { AttentionScratch, Chunk } from '../blocks/attention.ts'
 import type { Linear } from '../blocks/linear.ts'
 import type { Norm } from '../blocks/norm.ts'
+import type { Tape } from '../blocks/tape.ts'
 import type { GgufInfo } from '../gguf.ts'
-import type { Graph, Rope } from '../graph.ts'
+import type { Rope } from '../graph.ts'
 import type { Tensor } from '../tensor.ts'
 import type { TargetModule } from '../../../shared/recipe.ts'
 
@@ -23,7 +24,16 @@ export type ModelConfig = {
   readonly contextLength: number
   readonly normEps: number
   readonly attentionScale: number
+  /** What the rows of the embedding are multiplied with. */
+  readonly embeddingScale: number
+  /** Of the layers that see everything before a token. */
   readonly rope: Rope
+  /** GGUF names of the tensors that divide the rotation's frequencies; null where there are none. */
+  readonly ropeFactors: { readonly short: string | null; readonly long: string | null }
+  /** The long factors serve contexts longer than this many tokens. */
+  readonly shortContext: number
+  /** The layers that see only the last `window` tokens, the token itself included; null where all see everything. */
+  readonly local: { readonly window: number; readonly rope: Rope; readonly layers: readonly boolean[] } | null
   /** GGUF name of the head's matrix; the embedding's when they are tied. */
   readonly head: string
 }
@@ -32,40 +42,51 @@ export type ModelConfig = {
 export type Layer = {
   readonly norms: Readonly<Record<string, Norm>>
   readonly linears: Readonly<Record<string, Linear>>
-  readonly ropeFactors: Tensor | null
+  readonly rope: Rope
+  readonly ropeFactors: { readonly short: Tensor | null; readonly long: Tensor | null }
+  /** Tokens that a token sees, itself included; 0: all before it. */
+  readonly window: number
 }
 
 /** What a pass over T packed tokens needs beside the weights. */
 export type Pass = {
   readonly positions: Tensor // I32 [T]
-  readonly chunks: readonly Chunk[]
+  /** By the window of the layers that use them. */
+  readonly chunks: Readonly<Record<number, readonly Chunk[]>>
   readonly scratch: AttentionScratch
+  /** The context that one sequence has where the policy is sampled: it chooses between short and long rope factors. */
+  readonly contextTokens: number
 }
-
-/** What a layer's forward leaves for its backward. `kept` names the part worth storing; the rest is cheap to compute again. */
-export type Saved = Readonly<Record<string, Tensor>>
 
 export type Architecture = {
   readonly name: string
-  /** Throws AppError('model') naming what is not supported. */
+  /** Throws AppError('model') naming what is not supported. Reads metadata only. */
   config(info: GgufInfo): ModelConfig
   /** Role → name inside a layer (`blk.N.` before it), for norms and linears; linears that LoRA may target by PEFT name. */
   readonly norms: Readonly<Record<string, string>>
   readonly linears: Readonly<Record<string, string>>
-  readonly targets: Readonly<Record<TargetModule, string>>
+  /** The linears that may have a bias, by role. */
+  readonly biases: readonly string[]
+  readonly targets: Readonly<Partial<Record<TargetModule, string>>>
   /** Sizes of the kept tensors for T tokens, by name. */
   kept(config: ModelConfig, tokens: number): Readonly<Record<string, readonly number[]>>
-  forward(
-    g: Graph,
-    config: ModelConfig,
-    layer: Layer,
-    pass: Pass,
-    x: Tensor,
-    slots: Readonly<Record<string, Tensor>>,
-    place: Place
-  ): { y: Tensor; saved: Saved }
-  backward(g: Graph, config: ModelConfig, layer: Layer, pass: Pass, saved: Saved, dy: Tensor): Tensor
+  /** x [d, T] → the residual stream after the layer [d, T] */
+  forward(t: Tape, x: Tensor): Tensor
+  /** dL/dx from dL/dy, adding the gradients of what is trained. */
+  backward(t: Tape, x: Tensor, dy: Tensor): Tensor
 }
 
-/** Has a node computed into the slot of that name, when activations are kept; otherwise returns it as it is. */
-export type Place = (name: string, node: Tensor) => Tensor
+/** What a layer's attention differs by from that of its neighbours. */
+export const attentionOf = (c: ModelConfig, layer: number): { readonly window: number; readonly rope: Rope } =>
+  c.local?.layers[layer] ? { window: c.local.window, rope: c.local.rope } : { window: 0, rope: c.rope }
+
+/** The windows that layers of this model have, each once. */
+export const windowsOf = (c: ModelConfig): readonly number[] => [
+  ...new Set(Array.from({ length: c.layers }, (_, layer) => attentionOf(c, layer).window))
+]
+
+/** GGUF name of the bias beside a weight. */
+export const biasName = (weight: string): string => weight.replace(/\.weight$/, '.bias')
+
+/** Tensors that steer the computation and are never trained. */
+export const isRopeFactors = (name: string): boolean => /^rope_(freqs|factors_long|factors_short)\.weight$/.test(name)

@@ -1,6 +1,6 @@
 /**
- * A linear layer y = W·h + s·B·(A·h) and its backward. W is frozen (any ggml type) under LoRA, or itself trained (F32).
- * Shapes: h [in, T], y [out, T], W [in, out], A [in, r], B [r, out].
+ * A linear layer y = W·h + s·B·(A·h) + b and its backward. W is frozen (any ggml type) under LoRA, or itself trained (F32).
+ * Shapes: h [in, T], y [out, T], W [in, out], A [in, r], B [r, out], b [out] or none.
  */
 import type { Graph } from '../graph.ts'
 import type { Tensor } from '../tensor.ts'
@@ -23,14 +23,16 @@ export type Linear = {
   readonly lora: LoraPair | null
   /** Set when W itself is trained. */
   readonly gradient: Tensor | null
+  readonly bias: { readonly value: Tensor; readonly gradient: Tensor | null } | null
 }
 
 /** y, and u = s·A·h [r, T], which the backward of B needs: the scale is applied where the data is thin. */
 export function linear(g: Graph, layer: Linear, h: Tensor): { y: Tensor; u: Tensor | null } {
   const base = g.mulMat(layer.weight, h)
-  if (!layer.lora) return { y: base, u: null }
+  const shifted = (y: Tensor): Tensor => (layer.bias ? g.add(y, layer.bias.value) : y)
+  if (!layer.lora) return { y: shifted(base), u: null }
   const u = g.scale(g.mulMat(layer.lora.a, h), layer.lora.scale)
-  return { y: g.add(base, g.mulMat(layer.lora.b, u)), u }
+  return { y: shifted(g.add(base, g.mulMat(layer.lora.b, u))), u }
 }
 
 /** Adds the gradients of what is trained here, and returns dL/dh [in, T]. */
@@ -40,6 +42,7 @@ export function linearBack(g: Graph, layer: Linear, h: Tensor, u: Tensor | null,
   if (layer.gradient) {
     g.run(g.addInto(layer.gradient, g.mulMat(g.transposed(h), g.transposed(dy)))) // Σₜ hₜ dyₜᵀ
   }
+  if (layer.bias?.gradient) g.run(g.addInto(layer.bias.gradient, g.sumTo(dy, layer.bias.gradient)))
   if (!layer.lora) return dhBase
   const { a, b, gradA, gradB, scale } = layer.lora
   const scaledU = u ?? g.scale(g.mulMat(a, h), scale)

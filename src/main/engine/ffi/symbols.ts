@@ -46,6 +46,7 @@ export const GGML_BASE = {
   concat: 'void* ggml_concat(void*, void*, void*, int)',
   silu: 'void* ggml_silu(void*, void*)',
   swiglu_split: 'void* ggml_swiglu_split(void*, void*, void*)',
+  geglu_split: 'void* ggml_geglu_split(void*, void*, void*)',
   rms_norm: 'void* ggml_rms_norm(void*, void*, float)',
   rms_norm_back: 'void* ggml_rms_norm_back(void*, void*, void*, float)',
   soft_max_ext: 'void* ggml_soft_max_ext(void*, void*, void*, float, float)',

@@ -1,0 +1,37 @@
+/** The layer that most families have: x₁ = x + attention(norm(x)), y = x₁ + feedForward(norm(x₁)). */
+import type { Architecture } from '../arch/architecture.ts'
+import { feedForward, feedForwardBack } from './feed-forward.ts'
+import type { Gates } from './feed-forward.ts'
+import type { Gated } from './gated.ts'
+import type { Heads } from './heads.ts'
+import { attentionKept, selfAttention, selfAttentionBack } from './self-attention.ts'
+
+/** Needs the norms `attention` and `feedForward`, and the linears of its heads and gates, `o` and `down`. */
+export const preNormLayer = ({
+  heads,
+  gates,
+  gated
+}: {
+  readonly heads: Heads
+  readonly gates: Gates
+  readonly gated: Gated
+}): Pick<Architecture, 'kept' | 'forward' | 'backward'> => ({
+  kept: (c, tokens) => ({
+    ...attentionKept(heads, c, tokens),
+    x1: [c.width, tokens],
+    ...gates.kept(c, tokens)
+  }),
+
+  forward(t, x) {
+    const x1 = t.keep('x1', t.g.add(selfAttention(t, heads, t.norm('attention', x)), x))
+    return t.g.add(feedForward(t, gates, gated, t.norm('feedForward', x1)), x1)
+  },
+
+  backward(t, x, dy) {
+    const x1 = t.kept('x1')
+    const dh1 = feedForwardBack(t, gates, gated, () => t.norm('feedForward', x1), dy)
+    const dx1 = t.g.add(t.normBack('feedForward', x1, dh1), dy)
+    const dh = selfAttentionBack(t, heads, () => t.norm('attention', x), dx1)
+    return t.g.add(t.normBack('attention', x, dh), dx1)
+  }
+})
