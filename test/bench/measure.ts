@@ -103,8 +103,8 @@ async function trainerOf(
   keep?: 'all' | 'none'
 ): Promise<{ trainer: Trainer; optimizer: AdamW; adapter: Awaited<ReturnType<typeof createAdapter>> }> {
   const adapter = await createAdapter(model, lora, 1)
-  const parameters = new Parameters(model, { kind: 'adapter', adapter })
   const planned = planTrainer(model, { lora, rowTokens }, () => undefined)
+  const parameters = new Parameters(model, { kind: 'adapter', adapter }, { forward: planned.forward })
   const trainer = new Trainer(parameters, { ...planned, ...(keep && { keep }) })
   return { trainer, optimizer: new AdamW(parameters, ADAMW), adapter }
 }

@@ -74,6 +74,45 @@ describe('pack', () => {
   })
 })
 
+/** Rollouts of one prompt: the prompt's tokens, then each member's own. */
+function group(prompt: number, completions: readonly number[]): TrainSequence[] {
+  const shared = sequence(prompt).tokens
+  return completions.map((length, i) => {
+    const own = sequence(length, i + 2).tokens
+    const tokens = Int32Array.from([...shared, ...own])
+    return { tokens, mask: new Uint8Array(tokens.length).fill(1, prompt), prompt: shared }
+  })
+}
+
+describe('pack of sequences that share a prompt', () => {
+  test('lays the prompt once; its last token, which predicts, stays with each member', () => {
+    const members = group(10, [5, 3])
+    const [row] = pack(members, 64)
+    const [a, b] = [[...members[0]!.tokens], [...members[1]!.tokens]]
+    expect([...row!.tokens.subarray(0, 19)]).toEqual([...a.slice(0, 9), ...a.slice(9), ...b.slice(9)])
+    expect([...row!.positions.subarray(0, 19)]).toEqual([...Array(15).keys(), 9, 10, 11, 12])
+    expect([...row!.targets]).toEqual([...a.slice(10), ...b.slice(10)])
+    expect([...row!.at]).toEqual([9, 10, 11, 12, 13, 15, 16, 17])
+    expect([...row!.prefixEnds.subarray(0, 19)].map((end, i) => end - row!.prefixStarts[i]!)).toEqual([
+      ...Array(9).fill(0),
+      ...Array(10).fill(9)
+    ])
+  })
+
+  test('a group that no row holds is shared out over rows, each with the prompt', () => {
+    const rows = pack(group(20, [20, 20, 20, 20, 20]), 96)
+    expect(rows.map(({ members }) => members)).toEqual([
+      [0, 1, 2],
+      [3, 4]
+    ])
+  })
+
+  test('an equal prompt in another array is another prompt; a single member shares nothing', () => {
+    const apart = [...group(10, [5]), ...group(10, [5])]
+    expect(pack(apart, 64)[0]!.prefixEnds).toEqual(pack(apart, 64)[0]!.prefixStarts)
+  })
+})
+
 /** What a pass gives, with the gradients by name. Coefficients differ by token, so that exchanged tokens would be seen. */
 type Result = { logprobs: Float32Array; entropy: Float32Array; loss: number; gradients: Map<string, Float32Array> }
 
@@ -140,6 +179,25 @@ describe('a packed row', () => {
   ] as const)('gives the same with %o', async (settings) => {
     const run = await setup()
     expectSame(run(packed, settings), run(packed, { keep: 'all', chunkQueries: 64, headRows: 16 }))
+  })
+
+  describe('of rollouts that share a prompt', () => {
+    // 90 + 14 + 40 tokens in the first group: later chunks of queries meet the prompt as a span apart from their own keys
+    const shared = [...group(91, [13, 40, 21, 44]), sequence(17), ...group(30, [9, 25]), ...group(150, [3, 60, 33])]
+    const alone = shared.flatMap((member) => pack([{ ...member, prompt: undefined }], 256))
+
+    test.each([
+      { keep: 'all', chunkQueries: 64, headRows: 16 },
+      { keep: 'none', chunkQueries: 32, headRows: 16 },
+      { keep: 'all', chunkQueries: 7, headRows: 200 },
+      { keep: 'none', chunkQueries: 512, headRows: 16 }
+    ] as const)('computes what they compute one by one, with %o', async (settings) => {
+      const run = await setup()
+      const together = pack(shared, 640)
+      expect(together).toHaveLength(1)
+      expect(together[0]!.tokens.length).toBeLessThan(alone.reduce((sum, { tokens }) => sum + tokens.length, 0) / 1.7)
+      expectSame(run(together, settings), run(alone, { chunkQueries: 64 }))
+    })
   })
 
   test('gives the same to a trainer that has seen rows of other widths before', async () => {

@@ -2,6 +2,8 @@
 import { windowsOf } from './arch/architecture.ts'
 import type { Architecture, ModelConfig, Pass } from './arch/architecture.ts'
 import type { AttentionScratch, Chunk } from './blocks/attention.ts'
+import { chunkBounds, keyCount, maskOf } from './attention-chunks.ts'
+import type { Bounds } from './attention-chunks.ts'
 import type { Backend } from './backend.ts'
 import type { PackedBatch } from './batch.ts'
 import { TensorPool, TYPE, write } from './tensor.ts'
@@ -9,8 +11,6 @@ import type { Tensor } from './tensor.ts'
 
 /** `all`: what each layer's backward needs stays; `none`: only boundaries stay and the backward computes the rest again. */
 export type Keep = 'all' | 'none'
-
-const F16_MINUS_INFINITY = 0xfc00
 
 export class Activations {
   readonly tokens: number
@@ -60,14 +60,14 @@ export class Activations {
   load(batch: PackedBatch, queriesPerChunk: number): { chunks: Pass['chunks']; key: string } {
     write(this.#backend, this.tokenIds, batch.tokens)
     write(this.#backend, this.positions, batch.positions)
-    const bounds = this.#windows.map((window) => chunkBounds(batch.starts, queriesPerChunk, window))
-    const key = bounds.map((them) => them.map(({ start, keyStart }) => `${start}:${keyStart}`).join(' ')).join(' | ')
+    const bounds = this.#windows.map((window) => chunkBounds(batch, queriesPerChunk, window))
+    const key = bounds.map((them) => them.map(shapeOf).join(' ')).join(' | ')
     if (this.#masks?.key !== key) {
       this.#masks?.pool.dispose()
       const pool = new TensorPool(this.#backend, bounds.flat().length + 1)
       const masked = (it: Bounds): Chunk => ({
         ...it,
-        mask: pool.add(TYPE.F16, it.end - it.keyStart, it.end - it.start)
+        mask: pool.add(TYPE.F16, keyCount(it), it.end - it.start)
       })
       const chunks = Object.fromEntries(this.#windows.map((window, i) => [window, bounds[i]!.map(masked)]))
       pool.allocate()
@@ -75,7 +75,7 @@ export class Activations {
     }
     const { chunks } = this.#masks
     for (const window of this.#windows)
-      for (const chunk of chunks[window]!) write(this.#backend, chunk.mask, maskOf(batch.starts, chunk, window))
+      for (const chunk of chunks[window]!) write(this.#backend, chunk.mask, maskOf(batch, chunk, window))
     return { chunks, key }
   }
 
@@ -89,34 +89,5 @@ export class Activations {
   }
 }
 
-type Bounds = { readonly start: number; readonly end: number; readonly keyStart: number }
-
-/** Keys begin at multiples of this, so that shapes repeat. */
-const GRAIN = 64
-
-/**
- * Chunks of queries; keys begin at the first sequence the chunk touches, or where the first query's window begins (a
- * window of 0 has no end).
- */
-export function chunkBounds(starts: Int32Array, queriesPerChunk: number, window: number): Bounds[] {
-  const bounds: Bounds[] = []
-  for (let start = 0; start < starts.length; start += queriesPerChunk) {
-    const end = Math.min(start + queriesPerChunk, starts.length)
-    bounds.push({ start, end, keyStart: Math.floor(firstKey(starts, start, window) / GRAIN) * GRAIN })
-  }
-  return bounds
-}
-
-const firstKey = (starts: Int32Array, query: number, window: number): number =>
-  window === 0 ? starts[query]! : Math.max(starts[query]!, query - window + 1)
-
-/** F16 [m, n]: zero from the first key the query may see up to the query itself. */
-function maskOf(starts: Int32Array, chunk: Bounds, window: number): Uint16Array {
-  const m = chunk.end - chunk.keyStart
-  const mask = new Uint16Array(m * (chunk.end - chunk.start)).fill(F16_MINUS_INFINITY)
-  for (let query = chunk.start; query < chunk.end; query++) {
-    const row = (query - chunk.start) * m
-    mask.fill(0, row + firstKey(starts, query, window) - chunk.keyStart, row + query - chunk.keyStart + 1)
-  }
-  return mask
-}
+const shapeOf = ({ start, keys }: Bounds): string =>
+  `${start}:${keys.map((span) => `${span.start}-${span.end}`).join('+')}`

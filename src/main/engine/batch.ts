@@ -4,13 +4,21 @@ export type TrainSequence = {
   readonly tokens: Int32Array
   /** 1 where the token is to be predicted and counts: never on the first token. */
   readonly mask: Uint8Array
+  /**
+   * The prompt this sequence begins with. Sequences given the very same array, as a group's rollouts are, share its
+   * computation: a row holds it once, and gradients of all that follows meet in it.
+   */
+  readonly prompt?: Int32Array | undefined
 }
 
 export type PackedBatch = {
   readonly tokens: Int32Array // [T]
   readonly positions: Int32Array // [T], from 0 in each sequence
-  /** Index in the row at which each token's sequence starts [T]. */
+  /** Index in the row at which what the token sees of its own sequence starts [T]. */
   readonly starts: Int32Array
+  /** The part of the row [prefixStarts, prefixEnds) that comes before that in its sequence; empty where nothing is shared [T]. */
+  readonly prefixStarts: Int32Array
+  readonly prefixEnds: Int32Array
   /** For each predicted token, in order: the row index *before* it, whose hidden state predicts it; the token; its sequence. */
   readonly at: Int32Array
   readonly targets: Int32Array
@@ -22,64 +30,99 @@ export type PackedBatch = {
 /** Rows are padded to a multiple of this, so that graphs of one shape serve many batches. */
 const PAD = 32
 
+/** What stays together in a row: tokens seen by all members (none for a sequence of its own), and the members' own. */
+type Bundle = { readonly shared: number; readonly members: readonly number[]; readonly size: number }
+
 /**
  * Lays sequences into rows of at most `maxTokens`, first-fit by decreasing length; the order inside a row is that of the
- * input. Every sequence must be shorter than `maxTokens`. Token 0 pads.
+ * input. No sequence may be longer than `maxTokens`. Token 0 pads.
  */
 export function pack(sequences: readonly TrainSequence[], maxTokens: number): PackedBatch[] {
-  const order = sequences
-    .map((_, i) => i)
-    .sort((a, b) => sequences[b]!.tokens.length - sequences[a]!.tokens.length || a - b)
-  const rows: { used: number; members: number[] }[] = []
-  for (const i of order) {
-    const length = sequences[i]!.tokens.length
-    if (length > maxTokens) throw new Error(`a sequence of ${length} tokens does not fit a row of ${maxTokens}`)
-    const row = rows.find((candidate) => candidate.used + length <= maxTokens)
+  const bundles = bundlesOf(sequences, maxTokens).sort((a, b) => b.size - a.size || a.members[0]! - b.members[0]!)
+  const rows: { used: number; bundles: Bundle[] }[] = []
+  for (const bundle of bundles) {
+    if (bundle.size > maxTokens)
+      throw new Error(`a sequence of ${bundle.size} tokens does not fit a row of ${maxTokens}`)
+    const row = rows.find((candidate) => candidate.used + bundle.size <= maxTokens)
     if (row) {
-      row.used += length
-      row.members.push(i)
-    } else rows.push({ used: length, members: [i] })
+      row.used += bundle.size
+      row.bundles.push(bundle)
+    } else rows.push({ used: bundle.size, bundles: [bundle] })
   }
   return rows.map((row) =>
     packRow(
       sequences,
-      row.members.sort((a, b) => a - b)
+      row.bundles.sort((a, b) => a.members[0]! - b.members[0]!)
     )
   )
 }
 
-function packRow(sequences: readonly TrainSequence[], members: readonly number[]): PackedBatch {
-  const used = members.reduce((sum, i) => sum + sequences[i]!.tokens.length, 0)
-  const size = Math.ceil(used / PAD) * PAD
-  const tokens = new Int32Array(size)
-  const positions = new Int32Array(size)
-  const starts = new Int32Array(size)
-  const at: number[] = []
-  const targets: number[] = []
-  const sequence: number[] = []
-  let offset = 0
-  for (const i of members) {
-    const { tokens: own, mask } = sequences[i]!
-    tokens.set(own, offset)
-    for (let t = 0; t < own.length; t++) {
-      positions[offset + t] = t
-      starts[offset + t] = offset
-      if (t > 0 && mask[t]) {
-        at.push(offset + t - 1)
-        targets.push(own[t]!)
-        sequence.push(i)
-      }
+/**
+ * Sequences of one prompt, as many as a row holds, in one bundle. The prompt's last token is not shared: it predicts each
+ * member's first own token, so each member has it again.
+ */
+function bundlesOf(sequences: readonly TrainSequence[], maxTokens: number): Bundle[] {
+  const groups = new Map<Int32Array | number, number[]>()
+  sequences.forEach(({ prompt }, i) => {
+    const key = prompt && prompt.length > 1 ? prompt : i
+    groups.set(key, [...(groups.get(key) ?? []), i])
+  })
+  const length = (i: number): number => sequences[i]!.tokens.length
+  return [...groups].flatMap(([prompt, members]): Bundle[] => {
+    if (typeof prompt === 'number' || members.length === 1)
+      return members.map((i) => ({ shared: 0, members: [i], size: length(i) }))
+    const shared = prompt.length - 1
+    const bundles: { shared: number; members: number[]; size: number }[] = []
+    for (const i of members) {
+      const own = length(i) - shared
+      const open = bundles.at(-1)
+      if (open && open.size + own <= maxTokens) {
+        open.members.push(i)
+        open.size += own
+      } else bundles.push({ shared, members: [i], size: length(i) })
     }
-    offset += own.length
+    return bundles
+  })
+}
+
+function packRow(sequences: readonly TrainSequence[], bundles: readonly Bundle[]): PackedBatch {
+  const size = Math.ceil(bundles.reduce((sum, bundle) => sum + bundle.size, 0) / PAD) * PAD
+  const row = {
+    tokens: new Int32Array(size),
+    positions: new Int32Array(size),
+    starts: new Int32Array(size),
+    prefixStarts: new Int32Array(size),
+    prefixEnds: new Int32Array(size)
   }
-  for (let t = offset; t < size; t++) starts[t] = t // padding sees itself alone
+  const predicted: { at: number; target: number; sequence: number }[] = []
+  let offset = 0
+  /** Lays `tokens`, of which the first is at `position` in its sequence, and returns where. */
+  const lay = (tokens: Int32Array, position: number, prefixStart: number, prefixEnd: number): number => {
+    const start = offset
+    row.tokens.set(tokens, start)
+    for (let t = 0; t < tokens.length; t++) row.positions[start + t] = position + t
+    offset += tokens.length
+    row.starts.fill(start, start, offset)
+    row.prefixStarts.fill(prefixStart, start, offset)
+    row.prefixEnds.fill(prefixEnd, start, offset)
+    return start
+  }
+  for (const { shared, members } of bundles) {
+    const prefixStart = shared > 0 ? lay(sequences[members[0]!]!.tokens.subarray(0, shared), 0, offset, offset) : offset
+    const prefixEnd = offset
+    for (const sequence of members) {
+      const { tokens, mask } = sequences[sequence]!
+      const start = lay(tokens.subarray(shared), shared, prefixStart, prefixEnd)
+      for (let t = shared + 1; t < tokens.length; t++)
+        if (mask[t]) predicted.push({ at: start + t - shared - 1, target: tokens[t]!, sequence })
+    }
+  }
+  for (let t = offset; t < size; t++) row.starts[t] = row.prefixStarts[t] = row.prefixEnds[t] = t // padding sees itself alone
   return {
-    tokens,
-    positions,
-    starts,
-    at: Int32Array.from(at),
-    targets: Int32Array.from(targets),
-    sequence: Int32Array.from(sequence),
-    members
+    ...row,
+    at: Int32Array.from(predicted, ({ at }) => at),
+    targets: Int32Array.from(predicted, ({ target }) => target),
+    sequence: Int32Array.from(predicted, ({ sequence }) => sequence),
+    members: bundles.flatMap(({ members }) => members)
   }
 }

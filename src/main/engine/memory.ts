@@ -4,8 +4,8 @@
  * llama.cpp takes beside its cache to decode is an estimate. Sizes follow activations.ts, head.ts, parameters.ts.
  */
 import { AppError } from '../../shared/errors.ts'
-import { chunkBounds } from './activations.ts'
 import type { Keep } from './activations.ts'
+import { chunkBounds, keyCount, wholeRow } from './attention-chunks.ts'
 import { isRopeFactors, windowsOf } from './arch/architecture.ts'
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
@@ -14,7 +14,8 @@ import { dataBytes } from './gguf.ts'
 import type { GgufInfo } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
 import type { PlannedTraining } from './layer-scratch.ts'
-import { transposeType } from './parameters.ts'
+import { forwardType, transposeType } from './parameters.ts'
+import type { ForwardWeights } from './parameters.ts'
 import { rowBytes, TYPE } from './tensor.ts'
 import type { TrainerSettings } from './trainer.ts'
 
@@ -32,7 +33,7 @@ export type PlanRequest = {
 
 export const PLAN_ITEMS = [
   'weights',
-  'transposes',
+  'copies',
   'adapter',
   'gradients',
   'optimizer',
@@ -49,7 +50,7 @@ export type Plan = {
   readonly bytes: Readonly<Record<PlanItem, number>>
   readonly totalBytes: number
   readonly limitBytes: number
-  readonly settings: TrainerSettings
+  readonly settings: TrainerSettings & { readonly forward: ForwardWeights }
   /** Why these settings, one sentence each. */
   readonly reasons: readonly string[]
   readonly fits: boolean
@@ -61,18 +62,32 @@ const F32 = 4
 const F16 = 2
 const MIB = 2 ** 20
 
-type Choice = TrainerSettings & { readonly why: string }
+type Choice = Plan['settings'] & { readonly why: string }
 
 /** From the fastest to the smallest. */
 const CHOICES: readonly Choice[] = [
-  { keep: 'all', chunkQueries: 256, headRows: 64, why: 'activations are kept: everything fits' },
+  { forward: 'copies', keep: 'all', chunkQueries: 256, headRows: 64, why: 'activations are kept: everything fits' },
   {
+    forward: 'own',
+    keep: 'all',
+    chunkQueries: 256,
+    headRows: 64,
+    why: 'the forward multiplies the base’s own weights: faster copies would not fit'
+  },
+  {
+    forward: 'own',
     keep: 'none',
     chunkQueries: 256,
     headRows: 64,
     why: 'activations are computed again in the backward: kept ones would not fit'
   },
-  { keep: 'none', chunkQueries: 64, headRows: 16, why: 'small chunks of attention and head: larger ones would not fit' }
+  {
+    forward: 'own',
+    keep: 'none',
+    chunkQueries: 64,
+    headRows: 16,
+    why: 'small chunks of attention and head: larger ones would not fit'
+  }
 ]
 
 /** Chooses the fastest settings that fit the limit; the smallest ones when none do. Loads and computes nothing. */
@@ -96,25 +111,28 @@ function planFor(
 ): Plan {
   const { architecture, config, info } = model
   const { trained, tokens, rollouts, limitBytes } = request
-  const { keep, chunkQueries, headRows, why } = choice
+  const { forward, keep, chunkQueries, headRows, why } = choice
   const tensor = (name: string): { type: number; ne: readonly number[]; elements: number } => {
     const { type, ne } = info.tensors.get(name)!
     return { type, ne, elements: ne[0] * ne[1] * ne[2] * ne[3] }
   }
   const layers = Array.from({ length: config.layers }, (_, i) => i)
   const linears = [
-    ...layers.flatMap((i) => Object.values(architecture.linears).map((name) => `blk.${i}.${name}`)),
-    config.head
+    ...layers.flatMap((i) =>
+      Object.entries(architecture.linears).map(([role, name]) => ({ role, ...tensor(`blk.${i}.${name}`) }))
+    ),
+    { role: 'head', ...tensor(config.head) }
   ]
   const sum = (values: readonly number[]): number => values.reduce((total, it) => total + it, 0)
 
   const weights = sum([...info.tensors.values()].map(dataBytes))
-  const transposes = sum(
-    linears
-      .map(tensor)
-      .map(({ type, ne, elements }) =>
-        rowBytes(backend.native, request.transposeType ?? transposeType(type, ne[1]!, backend.isCpu), elements)
-      )
+  const copies = sum(
+    linears.map(({ role, type, ne, elements }) => {
+      const transposed = request.transposeType ?? transposeType(type, ne[1]!, backend.isCpu)
+      const forwards = forward === 'copies' ? forwardType(type, ne[0]!, role, backend.isCpu) : type
+      const again = forwards === type ? 0 : rowBytes(backend.native, forwards, elements)
+      return rowBytes(backend.native, transposed, elements) + again
+    })
   )
   const trainedSizes =
     trained.kind === 'full'
@@ -134,19 +152,19 @@ function planFor(
   const tableGradient = trained.kind === 'full' ? config.vocabulary * config.width * F32 : 0
   const bytes: Record<PlanItem, number> = {
     weights: request.ownWeights ? 2 * weights : weights,
-    transposes,
+    copies,
     adapter: trained.kind === 'full' ? 0 : request.ownWeights ? 2 * trainedBytes : trainedBytes,
     gradients: trainedBytes,
     optimizer: 2 * trainedBytes + Math.max(...trainedSizes) * F32,
     boundaries: boundaryBytes(config, tokens),
     activations: activationBytes(architecture, config, tokens, keep, chunkQueries),
-    scratch: scratch.forward + Math.max(scratch.backward, tableGradient),
+    scratch: scratch.forward + Math.max(scratch.backward, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
     'head chunk': headBytes(config, headRows, trained.kind === 'full'),
     'KV cache': rollouts ? cacheBytes(config, rollouts) : 0,
     decoding: rollouts ? (rollouts.width + DECODE_BATCH) * config.vocabulary * F32 : 0
   }
-  // Making the transposes passes each weight through F32, before anything of a pass exists.
-  const startup = Math.max(...linears.map(tensor).map(({ type, elements }) => (type === TYPE.F32 ? 0 : elements * F32)))
+  // Making the copies passes each weight through F32, before anything of a pass exists.
+  const startup = Math.max(...linears.map(({ type, elements }) => (type === TYPE.F32 ? 0 : elements * F32)))
   const later = sum(
     (['boundaries', 'activations', 'scratch', 'head chunk', 'KV cache', 'decoding'] as const).map((item) => bytes[item])
   )
@@ -155,8 +173,8 @@ function planFor(
     bytes,
     totalBytes,
     limitBytes,
-    settings: { keep, chunkQueries, headRows },
-    reasons: [why, ...(startup > later ? ['the peak is at the start, while the weights are transposed'] : [])],
+    settings: { forward, keep, chunkQueries, headRows },
+    reasons: [why, ...(startup > later ? ['the peak is at the start, while the weights are copied'] : [])],
     fits: totalBytes <= limitBytes,
     change: null
   }
@@ -182,10 +200,14 @@ function activationBytes(
   const set = kept.reduce((sum, [, ne]) => sum + ne.reduce((product, n) => product * n, 1), 0)
   const sets = keep === 'all' ? config.layers : 1
   const attention = config.headDim * tokens * (config.heads + 2 * config.keyHeads)
-  const chunks = windowsOf(config).flatMap((window) => chunkBounds(new Int32Array(tokens), chunkQueries, window))
-  const masks = chunks.reduce((sum, { start, end, keyStart }) => sum + (end - keyStart) * (end - start), 0)
+  const chunks = windowsOf(config).flatMap((window) => chunkBounds(wholeRow(tokens), chunkQueries, window))
+  const masks = chunks.reduce((sum, chunk) => sum + keyCount(chunk) * (chunk.end - chunk.start), 0)
   return (sets * set + attention) * F32 + masks * F16
 }
+
+/** Keys, values and keys by row of a chunk, put together from a shared prompt and what follows it: at most. */
+const prefixBytes = ({ headDim, keyHeads }: ModelConfig, tokens: number): number =>
+  3 * headDim * keyHeads * tokens * F32
 
 /** Logits and probabilities stay between the head's two graphs; a trained head also holds their gradient and its own. */
 function headBytes({ width, vocabulary }: ModelConfig, rows: number, trainedWhole: boolean): number {
@@ -226,7 +248,7 @@ function whatToChange(
           : 'Train an adapter instead of every weight.'
     },
     {
-      bytes: bytes.weights + bytes.transposes + bytes['head chunk'],
+      bytes: bytes.weights + bytes.copies + bytes['head chunk'],
       change: `Choose a smaller base (this one has ${config.layers} layers of width ${config.width}) or raise memory_limit_mib.`
     }
   ]

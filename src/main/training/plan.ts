@@ -5,6 +5,7 @@ import { targetModules } from '../engine/arch/targets.ts'
 import { planMemory, printPlan, requirePlan } from '../engine/memory.ts'
 import type { PlanRequest } from '../engine/memory.ts'
 import type { Model } from '../engine/model.ts'
+import type { ForwardWeights } from '../engine/parameters.ts'
 import type { TrainerSettings } from '../engine/trainer.ts'
 
 /** Of what is free when the run starts; the rest is for the system and for what else grows. */
@@ -18,8 +19,11 @@ export type PlannedRun = {
   readonly rollouts?: PlanRequest['rollouts']
 }
 
+/** How the trainer works, and in which weights its forward multiplies. */
+export type PlannedTrainer = TrainerSettings & { readonly forward: ForwardWeights }
+
 /** Emits the plan and returns its settings. Throws AppError('memory') with the setting to change when it does not fit. */
-export function planTrainer(model: Model, run: PlannedRun, emit: Emit): TrainerSettings {
+export function planTrainer(model: Model, run: PlannedRun, emit: Emit): PlannedTrainer {
   const { backend, architecture, config, info } = model
   const free = backend.isCpu ? process.availableMemory() : backend.freeMemory()
   const plan = planMemory(

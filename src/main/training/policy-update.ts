@@ -28,6 +28,7 @@ type Constants = Omit<TokenArrays, 'logprobs' | 'entropy'>
 export type PolicyUpdate = {
   readonly metrics: MetricSums
   readonly gradNorm: number
+  /** Trained on: prompt and completion of every rollout, though a group's prompt is computed once. */
   readonly tokens: number
   /** Optimizer steps of these groups: fewer than asked for where there are fewer rollouts than minibatches. */
   readonly updates: number
@@ -66,7 +67,7 @@ export async function policyUpdate(
       meanTokens: allTokens / minibatches,
       maxCompletionLength: recipe.max_completion_length
     }
-    return { rows, normaliser }
+    return { rows, normaliser, tokens: members.reduce((sum, member) => sum + member.tokens.length, 0) }
   })
   // Log-probabilities of the policy before the first update. With one update they are the update's own forward pass.
   const needsOld = updates > 1 || settings.samplingCap !== undefined
@@ -75,8 +76,8 @@ export async function policyUpdate(
     await nextTurn()
     if (signal?.aborted && !touched) throw new AppError('cancelled', 'training was cancelled')
   }
-  const prepared: { normaliser: Normaliser; rows: Row[] }[] = []
-  for (const { rows, normaliser } of batches) {
+  const prepared: { normaliser: Normaliser; rows: Row[]; tokens: number }[] = []
+  for (const { rows, ...rest } of batches) {
     const ready: Row[] = []
     for (const { batch, constants } of rows) {
       const oldLogprobs = needsOld && { oldLogprobs: trainer.score(batch).logprobs }
@@ -85,7 +86,7 @@ export async function policyUpdate(
       ready.push({ batch, constants: { ...constants, ...oldLogprobs, ...reference } })
       await breathe()
     }
-    prepared.push({ normaliser, rows: ready })
+    prepared.push({ ...rest, rows: ready })
   }
 
   const metrics: MetricSums[] = []
@@ -93,7 +94,7 @@ export async function policyUpdate(
   let skipped = 0
   let tokens = 0
   for (let iteration = 0; iteration < recipe.num_iterations; iteration++) {
-    for (const { rows, normaliser } of prepared) {
+    for (const { rows, normaliser, tokens: own } of prepared) {
       const parts: MetricSums[] = []
       for (const { batch, constants } of rows) {
         const output = trainer.accumulate(
@@ -102,12 +103,12 @@ export async function policyUpdate(
             policyLoss({ logprobs, entropy, ...part(constants, from, from + logprobs.length) }, settings, normaliser),
           { wholeBatch: settings.ratio === 'sequence' }
         )
-        tokens += batch.tokens.length
         parts.push(policyLoss({ ...output, ...constants }, settings, normaliser).metrics)
         if (iteration === 0)
           parts.push(samplingDifference(constants.oldLogprobs ?? output.logprobs, constants.samplingLogprobs!))
         await breathe()
       }
+      tokens += own
       metrics.push(totalsAsMeans(mergeMetrics(parts)))
       const step = optimizer.step(rates)
       touched = true
@@ -134,10 +135,18 @@ function lossSettings(recipe: GrpoRecipe): PolicyLossSettings {
 }
 
 function trajectoriesOf(group: Group): Trajectory[] {
+  const prompt = Int32Array.from(group.prompt)
   return group.scored.map(({ rollout, advantage }) => {
-    const tokens = Int32Array.from([...group.prompt, ...rollout.tokens])
-    const mask = new Uint8Array(tokens.length).fill(1, group.prompt.length)
-    return { tokens, mask, advantage, decodeLogprobs: rollout.logprobs, completionTokens: rollout.tokens.length }
+    const tokens = Int32Array.from([...prompt, ...rollout.tokens])
+    const mask = new Uint8Array(tokens.length).fill(1, prompt.length)
+    return {
+      tokens,
+      mask,
+      prompt,
+      advantage,
+      decodeLogprobs: rollout.logprobs,
+      completionTokens: rollout.tokens.length
+    }
   })
 }
 

@@ -14,10 +14,10 @@ import { AdamW } from '../engine/optimizer.ts'
 import { Parameters } from '../engine/parameters.ts'
 import { readF32, write } from '../engine/tensor.ts'
 import { Trainer } from '../engine/trainer.ts'
-import type { TrainerSettings } from '../engine/trainer.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
+import type { PlannedTrainer } from './plan.ts'
 
 export type SessionRecipe = {
   readonly base: string
@@ -43,7 +43,7 @@ export type Session = {
 /** Opens everything; from a checkpoint, with the parameters and moments it holds. What fails leaves nothing open. */
 export async function openSession(
   recipe: SessionRecipe,
-  plan: (model: Model) => TrainerSettings,
+  plan: (model: Model) => PlannedTrainer,
   checkpoint?: Checkpoint
 ): Promise<Session> {
   const held = new Held()
@@ -58,7 +58,7 @@ export async function openSession(
 async function openInto(
   held: Held,
   recipe: SessionRecipe,
-  plan: (model: Model) => TrainerSettings,
+  plan: (model: Model) => PlannedTrainer,
   checkpoint: Checkpoint | undefined
 ): Promise<Session> {
   const backend = held.own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
@@ -67,9 +67,9 @@ async function openInto(
   const adapter = held.own(
     start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
   )
-  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }))
   // A resumed run keeps the sizes it was planned with: other chunks would round differently.
-  const settings = checkpoint ? (JSON.parse(checkpoint.read('plan.json').toString()) as TrainerSettings) : plan(model)
+  const settings = checkpoint ? (JSON.parse(checkpoint.read('plan.json').toString()) as PlannedTrainer) : plan(model)
+  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }, { forward: settings.forward }))
   const trainer = held.own(new Trainer(parameters, settings))
   const { optimizer: o } = recipe
   const optimizer = held.own(

@@ -1,21 +1,19 @@
 /**
- * Causal attention in chunks of queries, forward and backward. A chunk of queries [start, end) meets the keys
- * [keyStart, end): nothing behind its end (causal), nothing before the first sequence it touches (packing), so masked
- * halves are not computed. Query heads that share a key head are folded into the query dimension, so that the sums over
+ * Causal attention in chunks of queries, forward and backward. A chunk of queries meets only the spans of keys that it may
+ * see something of (attention-chunks.ts), so masked halves and other sequences are not computed. Query heads that share a key head are folded into the query dimension, so that the sums over
  * them are part of the matrix products.
  *
  * Shapes: headDim D, H query heads, K key heads, R = H / K, T tokens; a chunk has n queries and m keys.
  */
+import { keyCount } from '../attention-chunks.ts'
+import type { Bounds, Span } from '../attention-chunks.ts'
 import type { Graph } from '../graph.ts'
 import type { Tensor } from '../tensor.ts'
 
 /** At most this many graph nodes come of one chunk, forward and backward together: graphs are sized by it. */
 export const NODES_PER_CHUNK = 64
 
-export type Chunk = {
-  readonly start: number
-  readonly end: number
-  readonly keyStart: number
+export type Chunk = Bounds & {
   /** F16 [m, n]: 0 where a query may look, −∞ elsewhere. */
   readonly mask: Tensor
 }
@@ -37,11 +35,29 @@ function chunkOf(g: Graph, x: Tensor, chunk: Chunk): Tensor {
   return byHead(g, g.window(x, [headDim, heads, chunk.end - chunk.start, 1], [0, 0, chunk.start, 0])) // [D, n, H]
 }
 
-const keysOf = (g: Graph, x: Tensor, chunk: Chunk): Tensor =>
-  g.window(x, [x.ne[0], chunk.end - chunk.keyStart, x.ne[2], 1], [0, chunk.keyStart, 0, 0])
+const spanOf = (g: Graph, x: Tensor, { start, end }: Span): Tensor =>
+  g.window(x, [x.ne[0], end - start, x.ne[2], 1], [0, start, 0, 0])
 
+const rowSpanOf = (g: Graph, x: Tensor, { start, end }: Span): Tensor =>
+  g.window(x, [end - start, x.ne[1], x.ne[2], 1], [start, 0, 0, 0])
+
+/** The chunk's keys of x [D, T, K] → [D, m, K]; a view where they are one span. */
+const keysOf = (g: Graph, x: Tensor, chunk: Chunk): Tensor =>
+  chunk.keys.map((span) => spanOf(g, x, span)).reduce((first, second) => g.concat(first, second, 1))
+
+/** The chunk's keys of x [T, D, K] → [m, D, K]. */
 const keyRowsOf = (g: Graph, x: Tensor, chunk: Chunk): Tensor =>
-  g.window(x, [chunk.end - chunk.keyStart, x.ne[1], x.ne[2], 1], [chunk.keyStart, 0, 0, 0])
+  chunk.keys.map((span) => rowSpanOf(g, x, span)).reduce((first, second) => g.concat(first, second, 0))
+
+/** Adds gradients of the chunk's keys [D, m, K] where they belong in `into` [D, T, K]. */
+function addToKeys(g: Graph, into: Tensor, chunk: Chunk, gradients: Tensor): void {
+  let from = 0
+  for (const span of chunk.keys) {
+    const size = span.end - span.start
+    g.run(g.addInto(spanOf(g, into, span), spanOf(g, gradients, { start: from, end: from + size })))
+    from += size
+  }
+}
 
 /** Attention weights of one chunk [m, n, H]. */
 function weights(g: Graph, qc: Tensor, k: Tensor, chunk: Chunk, scale: number): Tensor {
@@ -95,7 +111,7 @@ export function attentionBack(
   g.run(g.fill(scratch.dv, 0))
   for (const chunk of chunks) {
     const n = chunk.end - chunk.start
-    const m = chunk.end - chunk.keyStart
+    const m = keyCount(chunk)
     const qc = chunkOf(g, q, chunk)
     const p = weights(g, qc, k, chunk, scale) // [m, n, H]
     const dOc = chunkOf(g, dOutHeads, chunk) // [D, n, H]
@@ -103,13 +119,8 @@ export function attentionBack(
     const dQc = g.mulMat(keyRowsOf(g, kRows, chunk), dS) // [D, n, H]
     g.run(g.cpy(g.permute(dQc, [0, 2, 1, 3]), g.window(scratch.dq, [headDim, heads, n, 1], [0, 0, chunk.start, 0])))
     const overQueries = (x: Tensor): Tensor => g.transposed(g.reshape(x, x.ne[0], n * rep, keyHeads)) // [n·R, …, K]
-    g.run(
-      g.addInto(
-        keysOf(g, scratch.dv, chunk),
-        g.mulMat(overQueries(dOc), g.reshape(overQueries(p), n * rep, m, keyHeads))
-      )
-    )
-    g.run(g.addInto(keysOf(g, scratch.dk, chunk), g.mulMat(overQueries(qc), overQueries(dS))))
+    addToKeys(g, scratch.dv, chunk, g.mulMat(overQueries(dOc), g.reshape(overQueries(p), n * rep, m, keyHeads)))
+    addToKeys(g, scratch.dk, chunk, g.mulMat(overQueries(qc), overQueries(dS)))
   }
   return scratch
 }
