@@ -143,19 +143,15 @@ async function verdictOn(
   equality: EqualityProcess,
   lenient = false
 ): Promise<Verdicts> {
-  const { vocabulary } = dialogue
   const trace = dialogue.parse(rollout.tokens)
   const { verdict, extraction } = await explainJudgementWith(task, trace.answer, equality.compare, { lenient })
-  const tokens = vocabulary.isEndOfGeneration(rollout.tokens.at(-1) ?? -1)
-    ? rollout.tokens.subarray(0, -1)
-    : rollout.tokens
   return {
     verdict: verdict.kind,
     ...(verdict.kind === 'unreadable' && { why: verdict.why }),
     answer: extraction.kind === 'answer' ? normalForm(extraction.value) : null,
     length: rollout.tokens.length,
     stop: rollout.stop,
-    text: vocabulary.decode(tokens)
+    text: dialogue.written(rollout.tokens)
   }
 }
 
