@@ -25,7 +25,9 @@ const TEMPLATES = {
 beforeAll(() => {
   const backend = openBackend({ threads: 1 })
   for (const [name, value] of Object.entries(TEMPLATES))
-    writeTinyModel(backend, join(folder, `${name}.gguf`), SHAPE, 1, { 'tokenizer.chat_template': { kind: 'text', value } })
+    writeTinyModel(backend, join(folder, `${name}.gguf`), SHAPE, 1, {
+      'tokenizer.chat_template': { kind: 'text', value }
+    })
   backend.dispose()
 })
 

@@ -58,6 +58,7 @@ export class Activations {
     const key = bounds.map(({ start, keyStart }) => `${start}:${keyStart}`).join(' ')
     if (this.#masks?.key !== key) {
       this.#masks?.pool.dispose()
+      this.#masks = null
       const pool = new TensorPool(this.#backend, bounds.length + 1)
       const chunks = bounds.map((it) => ({ ...it, mask: pool.add(TYPE.F16, it.end - it.keyStart, it.end - it.start) }))
       pool.allocate()

@@ -7,6 +7,7 @@
  */
 import type { Backend } from './backend.ts'
 import { norm, normBack } from './blocks/norm.ts'
+import { orDispose } from './ffi/owned.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Parameters } from './parameters.ts'
 import { readF32, TensorPool, TYPE, write } from './tensor.ts'
@@ -57,14 +58,16 @@ export class Head {
   attach(hidden: Tensor, into: Tensor): void {
     if (this.#graphs?.hidden.ptr === hidden.ptr && this.#graphs.into.ptr === into.ptr) return
     this.detach()
-    this.#graphs = {
+    const graphs = {
       hidden,
       into,
       forward: this.#forwardGraph(hidden),
       backward: this.#backwardGraph(hidden, into, false),
       backwardEntropy: this.#backwardGraph(hidden, into, true)
     }
-    this.#allocator.allocate(this.#graphs.forward, this.#graphs.backward, this.#graphs.backwardEntropy)
+    const all = [graphs.forward, graphs.backward, graphs.backwardEntropy]
+    orDispose(all, () => this.#allocator.allocate(...all))
+    this.#graphs = graphs
   }
 
   #forwardGraph(hidden: Tensor): Graph {

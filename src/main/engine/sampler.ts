@@ -12,6 +12,7 @@ import type { Rollout, StopReason } from '../../shared/task.ts'
 import type { Adapter } from './adapter.ts'
 import { Decoder } from './decoder.ts'
 import type { DecodeToken, DecoderSettings } from './decoder.ts'
+import { orDispose } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Model } from './model.ts'
@@ -61,10 +62,11 @@ export class Sampler {
   readonly #decoder: Decoder
   readonly #rows: ProbabilityRows
 
+  /** Throws AppError('memory') when caches or logits find no room. */
   constructor(model: Model, settings: DecoderSettings) {
     this.model = model
     this.#decoder = new Decoder(model, settings)
-    this.#rows = new ProbabilityRows(model, settings.width)
+    this.#rows = orDispose([this.#decoder], () => new ProbabilityRows(model, settings.width))
   }
 
   get width(): number {
@@ -319,13 +321,14 @@ class ProbabilityRows {
     backend.native.ggml.backend_tensor_set(this.#logits.ptr, logits, 0, floats * 4)
     if (this.#graphs?.temperature !== temperature) {
       this.#graphs?.graph.dispose()
+      this.#graphs = null
       const graph = new Graph(backend, 16)
       graph.run(graph.place(graph.softMax(this.#logits, null, 1), { tensor: this.#out.plain, pool: this.#pool }))
       if (temperature !== 1)
         graph.run(
           graph.place(graph.softMax(this.#logits, null, 1 / temperature), { tensor: this.#out.warm, pool: this.#pool })
         )
-      this.#allocator.allocate(graph)
+      orDispose([graph], () => this.#allocator.allocate(graph))
       this.#graphs = { temperature, graph }
     }
     this.#graphs.graph.compute()

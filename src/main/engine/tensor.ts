@@ -4,6 +4,7 @@
  * is [d, T].
  */
 import type { Backend } from './backend.ts'
+import { noMemory } from './no-memory.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Native } from './ffi/libraries.ts'
 import type { Pointer } from './ffi/structs.ts'
@@ -96,12 +97,16 @@ export class TensorPool {
     return this.#buffer.handle
   }
 
-  /** Reserves the memory, zero-filled. Throws when the device has not enough. */
+  /** Reserves the memory, zero-filled. Throws AppError('memory') when the device has not enough; the pool is then disposed of. */
   allocate(): this {
     const { ggml } = this.backend.native
     if (this.#tensors.length === 0) return this
     const buffer = ggml.backend_alloc_ctx_tensors_from_buft(this.#context.handle, this.backend.bufferType)
-    if (buffer === null) throw new Error(`${this.backend.name} has no memory left for ${this.#tensors.length} tensors`)
+    if (buffer === null) {
+      const bytes = this.#tensors.reduce((sum, { ptr }) => sum + ggml.nbytes(ptr), 0)
+      this.dispose()
+      throw noMemory(this.backend, `tensors of ${(bytes / 2 ** 20).toFixed(1)} MiB`)
+    }
     this.#buffer = new Owned('buffer', buffer, (it) => ggml.backend_buffer_free(it))
     ggml.backend_buffer_clear(buffer, 0)
     return this

@@ -7,6 +7,7 @@ import { NODES_PER_CHUNK } from './blocks/attention.ts'
 import { Activations } from './activations.ts'
 import type { Keep } from './activations.ts'
 import type { PackedBatch } from './batch.ts'
+import { orDispose } from './ffi/owned.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import { Head } from './head.ts'
 import type { HeadOutput } from './head.ts'
@@ -119,7 +120,8 @@ export class Trainer {
         { positions: activations.positions, chunks, scratch: activations.scratch },
         key
       )
-      this.#head.attach(activations.boundaries.at(-1)!, activations.gradients[model.config.layers % 2]!)
+      const [hidden, into] = [activations.boundaries.at(-1)!, activations.gradients[model.config.layers % 2]!]
+      orDispose([{ dispose: () => this.#dropGraphs() }], () => this.#head.attach(hidden, into))
     }
     for (const graph of reference ? this.#graphs.reference : this.#graphs.forward) graph.compute()
   }
@@ -138,8 +140,10 @@ export class Trainer {
     const allForward = [embed.forward, ...forward]
     const allReference = reference === forward ? [] : reference
     const allBackward = embed.backward ? [...backward, embed.backward] : backward
-    allocators[0]!.allocate(...allForward, ...allReference)
-    allocators[1]!.allocate(...allBackward)
+    orDispose([...allForward, ...allReference, ...allBackward, ...allocators], () => {
+      allocators[0]!.allocate(...allForward, ...allReference)
+      allocators[1]!.allocate(...allBackward)
+    })
     return {
       key,
       forward: allForward,
