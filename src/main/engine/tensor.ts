@@ -136,6 +136,13 @@ export function readF32(backend: Backend, t: Tensor, count = elements(t)): Float
   return out
 }
 
+/** Copies an I32 tensor out, whole. */
+export function readI32(backend: Backend, t: Tensor, count = elements(t)): Int32Array {
+  const out = new Int32Array(count)
+  backend.native.ggml.backend_tensor_get(t.ptr, out, 0, out.byteLength)
+  return out
+}
+
 /** Copies a tensor's bytes out, whole, whatever its type. */
 export function readBytes(backend: Backend, t: Tensor): Uint8Array {
   const out = new Uint8Array(backend.native.ggml.nbytes(t.ptr))
