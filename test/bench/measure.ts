@@ -104,8 +104,8 @@ async function trainerOf(
 ): Promise<{ trainer: Trainer; optimizer: AdamW; adapter: Awaited<ReturnType<typeof createAdapter>> }> {
   const adapter = await createAdapter(model, lora, 1)
   const parameters = new Parameters(model, { kind: 'adapter', adapter })
-  const planned = planTrainer(model, { lora, rowTokens }, () => undefined)
-  const trainer = new Trainer(parameters, { ...planned, ...(keep && { keep }) })
+  const { settings } = planTrainer(adapter, { rowTokens }, () => undefined)
+  const trainer = new Trainer(parameters, { ...settings, ...(keep && { keep }) })
   return { trainer, optimizer: new AdamW(parameters, ADAMW), adapter }
 }
 
