@@ -34,6 +34,7 @@ export type SampleRow = {
   readonly verdict: string
   readonly stop: string
   readonly length: number
+  /** Each component's own score, before its weight. */
   readonly rewards: Readonly<Record<string, number>>
   readonly reward: number
   readonly advantage: number

@@ -158,7 +158,9 @@ export const GrpoRecipe = z.strictObject({
   max_prompt_length: count.default(512),
   max_completion_length: count.default(512).describe('report: 31744'),
   rollout_width: count.max(256).optional().describe('sequences decoded at once'),
-  sampling: SamplingSettings.prefault({}),
+  sampling: SamplingSettings.prefault({}).describe(
+    'the loss is of the policy under this temperature (as in TRL) and before top_k, top_p and min_p: what those filter out is not in it'
+  ),
   reward: RewardSettings.prefault({}),
   loss_type: z
     .enum(['grpo', 'dapo', 'dr_grpo', 'bnpo'])
@@ -170,7 +172,11 @@ export const GrpoRecipe = z.strictObject({
   std_epsilon: z.number().nonnegative().default(1e-6).describe('verl: 1e-6'),
   epsilon: z.number().positive().default(0.2).describe('verl default; not in the report'),
   epsilon_high: z.number().positive().optional().describe('clip-higher (DAPO 0.28); default: epsilon'),
-  delta: z.number().gt(1).optional().describe('dual clip for negative advantages (verl 3.0); off by default'),
+  delta: z
+    .number()
+    .gt(1)
+    .optional()
+    .describe('dual clip for negative advantages (verl 3.0), more than 1 + epsilon_high; off by default'),
   num_iterations: count.default(1).describe('inner epochs over one set of rollouts'),
   minibatches: count.default(1).describe('optimizer steps per inner epoch'),
   beta: z.number().nonnegative().default(0.001).describe('report: 0.001'),
@@ -186,10 +192,20 @@ export const GrpoRecipe = z.strictObject({
     .enum(['none', 'truncate'])
     .default('none')
     .describe('weights by train/decode probability ratio, capped'),
-  sampling_correction_cap: z.number().positive().default(2).describe('TRL: 2.0'),
+  sampling_correction_cap: z.number().positive().optional().describe('of truncate; default: 2, as TRL'),
   max_logprob_difference: z.number().positive().default(0.05).describe('a larger mean |Δlogprob| warns'),
-  dynamic_sampling: z.boolean().default(true).describe('replace groups whose rewards are all equal (DAPO)'),
-  max_refills: z.number().int().nonnegative().default(3).describe('extra rounds of sampling per step'),
+  dynamic_sampling: z
+    .boolean()
+    .default(true)
+    .describe(
+      'leave out groups whose rewards are all equal and sample others instead (DAPO); false: they stay in the update'
+    ),
+  max_refills: z
+    .number()
+    .int()
+    .nonnegative()
+    .default(3)
+    .describe('extra rounds of sampling per step; 0: what is left out is not replaced'),
   eval_steps: count.optional(),
   eval_runs: count.default(1),
   stop_entropy: z

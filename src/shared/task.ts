@@ -30,7 +30,7 @@ export type Rollout = {
   readonly tokens: Int32Array
   /** log p(token) under the distribution it was drawn from (after temperature and filters). */
   readonly samplingLogprobs: Float32Array
-  /** log p(token) under temperature 1 without filters: the policy itself. */
+  /** log p(token) under the sampling temperature before filters: the policy as it is trained. */
   readonly logprobs: Float32Array
   readonly stop: StopReason
 }

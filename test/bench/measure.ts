@@ -103,9 +103,9 @@ async function trainerOf(
   keep?: 'all' | 'none'
 ): Promise<{ trainer: Trainer; optimizer: AdamW; adapter: Awaited<ReturnType<typeof createAdapter>> }> {
   const adapter = await createAdapter(model, lora, 1)
-  const planned = planTrainer(model, { lora, rowTokens }, () => undefined)
-  const parameters = new Parameters(model, { kind: 'adapter', adapter }, { forward: planned.forward })
-  const trainer = new Trainer(parameters, { ...planned, ...(keep && { keep }) })
+  const { settings } = planTrainer(adapter, { rowTokens }, () => undefined)
+  const parameters = new Parameters(model, { kind: 'adapter', adapter }, { forward: settings.forward })
+  const trainer = new Trainer(parameters, { ...settings, ...(keep && { keep }) })
   return { trainer, optimizer: new AdamW(parameters, ADAMW), adapter }
 }
 

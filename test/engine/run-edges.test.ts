@@ -1,7 +1,7 @@
 /** Runs at their edges, on a small random model: nothing left to train on, no room, a cancel while something is measured. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { createAdapter } from '../../src/main/engine/adapter.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
@@ -10,8 +10,9 @@ import { writePeft } from '../../src/main/engine/peft.ts'
 import { runEvaluation } from '../../src/main/evaluation/evaluate.ts'
 import { latestCheckpoint } from '../../src/main/training/checkpoint.ts'
 import { runGrpo } from '../../src/main/training/grpo.ts'
+import { runSft } from '../../src/main/training/sft.ts'
 import type { RunEvent } from '../../src/shared/event.ts'
-import { EvaluateRecipe, GrpoRecipe, LoraSettings } from '../../src/shared/recipe.ts'
+import { EvaluateRecipe, GrpoRecipe, LoraSettings, SftRecipe } from '../../src/shared/recipe.ts'
 import { temporaryFolder } from './folder.ts'
 import { owner } from './owner.ts'
 import { CHAT_TEMPLATE, TINY, writeTinyModel } from './tiny-model.ts'
@@ -120,4 +121,137 @@ test('an adapter in PEFT’s folder is evaluated as one in a GGUF is', async () 
   writeFileSync(join(recipe.output_dir, 'recipe.yaml'), stringify(recipe))
   const context = { emit: () => undefined, signal: new AbortController().signal, runDir: recipe.output_dir }
   await expect(runEvaluation({ recipe, resume: false }, context)).resolves.toBeDefined()
+})
+
+test('without dynamic sampling groups of equal rewards are part of the update', async () => {
+  const recipe = recipeFor('flat', { max_steps: 1, entropy_coef: 1, held_out: [] })
+  const { failure, events } = await ran(recipe)
+  expect(failure).toBeNull()
+  const step = events.find((event) => event.kind === 'step')
+  expect(step?.metrics).toMatchObject({ frac_reward_zero_std: 1, trained_groups: 2, policy_loss: 0 })
+  expect(step?.metrics['entropy']).toBeGreaterThan(0)
+  expect(step?.metrics['grad_norm']).toBeGreaterThan(0) // of the entropy term
+  const dropped = await ran(recipeFor('dropped', { max_steps: 1, entropy_coef: 1, held_out: [], dynamic_sampling: true, max_refills: 0 })) // prettier-ignore
+  expect(dropped.events.find((event) => event.kind === 'step')?.metrics).toMatchObject({ trained_groups: 0 })
+})
+
+test('sampled at another temperature than 1, decoder and trainer speak of the same policy', async () => {
+  const { events } = await ran(recipeFor('warm', { max_steps: 1, held_out: [], sampling: { temperature: 1.6 } }))
+  const step = events.find((event) => event.kind === 'step')
+  expect(step?.metrics['sampling/sampling_logp_difference/mean']).toBeLessThan(0.02)
+  expect(events.filter((event) => event.kind === 'log' && event.level === 'warn')).toEqual([])
+})
+
+test('the plan is of the adapter that is trained, wherever its rank comes from', async () => {
+  const backend = openBackend({ threads: 1 })
+  const model = await loadModel(base, backend)
+  const wide = await createAdapter(model, LoraSettings.parse({ r: 32, target_modules: ['q_proj', 'down_proj'] }), 1)
+  wide.save(join(folder, 'wide.gguf'))
+  for (const it of [wide, model, backend]) it.dispose()
+  const planned = async (name: string, more: object): Promise<readonly string[]> => {
+    const { events } = await ran(recipeFor(name, { max_steps: 1, held_out: [], ...more }))
+    const plan = events.find((event) => event.kind === 'plan')!
+    return plan.lines.filter((line) => /^(adapter|gradients|optimizer)/.test(line))
+  }
+  const given = await planned('given', { adapter: join(folder, 'wide.gguf'), lora: { r: 4 } })
+  const made = await planned('made', { lora: { r: 32, target_modules: ['q_proj', 'down_proj'] } })
+  expect(given).toEqual(made)
+  expect(given).not.toEqual(await planned('narrow', { lora: { r: 4 } }))
+  const { failure } = await ran(recipeFor('tight', { adapter: join(folder, 'wide.gguf'), memory_limit_mib: 1 }))
+  expect((failure as { hint: string }).hint).not.toContain('lora.r')
+})
+
+test('a checkpoint knows its threads, and its width where nobody named one', async () => {
+  const recipe = recipeFor('threads', { max_steps: 1 })
+  await ran(recipe)
+  const { checkpoint } = latestCheckpoint(recipe.output_dir)
+  expect(JSON.parse(checkpoint!.read('plan.json').toString())).toMatchObject({ threads: 1, width: 4 })
+})
+
+describe('teaching', () => {
+  const trace = (prompt: string, thinking: string): string =>
+    JSON.stringify({
+      messages: [
+        { role: 'user', content: prompt },
+        { role: 'assistant', reasoning_content: thinking, content: 'four' }
+      ]
+    })
+  const taught = async (name: string, lines: readonly string[], more: object = {}) => {
+    const runDir = join(folder, name)
+    mkdirSync(runDir)
+    writeFileSync(join(runDir, '..', `${name}.jsonl`), lines.join('\n'))
+    const recipe = SftRecipe.parse({
+      kind: 'sft',
+      base,
+      output_dir: runDir,
+      train: join(folder, `${name}.jsonl`),
+      held_out_share: 0.25,
+      max_length: 60,
+      max_steps: 2,
+      train_batch_size: 4,
+      eval_samples: 2,
+      max_completion_length: 8,
+      threads: 1,
+      system_message: '',
+      lora: { r: 4 },
+      ...more
+    })
+    const events: RunEvent[] = []
+    const emit = (event: RunEvent): void => void events.push(event)
+    const job = runSft({ recipe, resume: true }, { emit, signal: new AbortController().signal, runDir })
+    const failure = await job.then(() => null).catch((error: unknown) => error)
+    const said = (level: string): string[] =>
+      events.flatMap((event) => (event.kind === 'log' && event.level === level ? [event.text] : []))
+    return { failure, events, said, runDir }
+  }
+  const short = Array.from({ length: 12 }, () => trace('2+2?', 'two and two'))
+  const long = Array.from({ length: 30 }, () => trace('2+2?', 'two and two '.repeat(9)))
+
+  test('tells the share of likeliest targets in steps and evaluations, and how evaluations sample', async () => {
+    const { failure, events, said } = await taught('accuracy', short)
+    expect(failure).toBeNull()
+    for (const event of events) {
+      if (event.kind !== 'step' && event.kind !== 'evaluation') continue
+      expect(event.metrics['mean_token_accuracy']).toBeGreaterThanOrEqual(0)
+      expect(event.metrics['mean_token_accuracy']).toBeLessThan(1)
+    }
+    expect(events.filter(({ kind }) => kind === 'step' || kind === 'evaluation')).toHaveLength(3)
+    expect(said('info').join('\n')).toMatch(/evaluations sample 2 answers at once in [\d.]+ MiB/)
+  })
+
+  test('sums up what is too long in one sentence and lists it in a file', async () => {
+    const { failure, said, runDir } = await taught('long-samples', [...long, ...short])
+    expect(failure).toBeNull()
+    expect(said('warn')).toHaveLength(1)
+    expect(said('warn')[0]).toMatch(/30 of 42 samples are longer than max_length 60 tokens .* line 1 \(\d+ tokens\), .* and 27 more/) // prettier-ignore
+    const lines = readFileSync(join(runDir, 'left-out.jsonl'), 'utf8').trimEnd().split('\n')
+    expect(lines).toHaveLength(30)
+    expect(JSON.parse(lines[29]!)).toMatchObject({ line: 30, reason: 'longer than max_length 60' })
+  })
+
+  test('refuses a file with too many malformed samples, and lists them all', async () => {
+    const { failure, said, runDir } = await taught('malformed', [...short, '{', '{', '{', '{', '{'])
+    expect(failure).toMatchObject({ code: 'data' })
+    expect(said('warn')).toHaveLength(1)
+    expect(readFileSync(join(runDir, 'left-out.jsonl'), 'utf8').trimEnd().split('\n')).toHaveLength(5)
+  })
+
+  test('leaves a sample out that the chat template refuses, and goes on with the others', async () => {
+    const template = {
+      kind: 'text',
+      value: `{% for m in messages %}{% if m['content'] == 'forbidden?' %}{{ raise_exception('not this') }}{% endif %}{% endfor %}${CHAT_TEMPLATE}`
+    } as const
+    const backend = openBackend({ threads: 1 })
+    writeTinyModel(backend, join(folder, 'strict.gguf'), { ...TINY, width: 64, feedForward: 64, layers: 1 }, 1, { 'tokenizer.chat_template': template }) // prettier-ignore
+    backend.dispose()
+    const more = { base: join(folder, 'strict.gguf'), max_bad_share: 0.5, max_steps: 1, eval_samples: 0 }
+    const { failure, said } = await taught('strict', [trace('forbidden?', 'no'), ...short], more)
+    expect(failure).toBeNull()
+    expect(said('warn').join()).toMatch(/1 of 13 samples are malformed .* line 1 \(.*not this\)/)
+  })
+
+  test('is refused where the memory allowed has no room for one answer', async () => {
+    const { failure } = await taught('no-room', short, { max_completion_length: 4_000_000, memory_limit_mib: 40 })
+    expect(failure).toMatchObject({ code: 'memory', hint: expect.stringContaining('eval_samples: 0') as string })
+  })
 })

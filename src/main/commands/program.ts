@@ -1,5 +1,5 @@
 /** The command line: a table of commands, each a few lines of wiring around one job. */
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { ZodError } from 'zod'
@@ -7,7 +7,7 @@ import { AppError, EXIT_CODES } from '../../shared/errors.ts'
 import type { Recipe } from '../../shared/recipe.ts'
 import { JOB_INPUTS } from '../../shared/worker-contract.ts'
 import type { Job, JobKind } from '../../shared/worker-contract.ts'
-import { readRecipeFile, refuseImpossible } from '../data/prepare/recipe-file.ts'
+import { isPeftAdapter, readRecipeFile, refuseImpossible } from '../data/prepare/recipe-file.ts'
 import { recipeTemplate, TEMPLATES } from '../data/prepare/recipe-template.ts'
 import { traceLines, workedTraces } from '../data/prepare/traces.ts'
 import { toErrorShape } from '../jobs/error-shape.ts'
@@ -17,6 +17,7 @@ import type { Display, Streams } from './display.ts'
 import { EXIT_CODE_TABLE } from './exit-codes.ts'
 import { existingRun, keepRecipe, recipeOfRun, refuseOccupied, shown } from './run-folder.ts'
 import { runJob } from './run-job.ts'
+import { writeWholeFiles } from './whole-file.ts'
 
 export type Host = { readonly workerPath: string; readonly version: string; readonly streams: Streams }
 
@@ -165,7 +166,7 @@ const COMMANDS: readonly Entry[] = [
     about: 'Stream one answer of a model: the thought, then the answer. A prompt of - reads stdin.',
     example: 'reasonsmith sample base.gguf "What is 17 * 23?" --adapter runs/grpo/adapter.gguf',
     options: [
-      new Option('--adapter <gguf>', 'an adapter to sample with'),
+      new Option('--adapter <path>', 'an adapter to sample with: a GGUF, or a folder of PEFT’s'),
       new Option('--system <text>', 'a system message; default: the reasoning one'),
       new Option('--max-tokens <count>', 'the longest answer').argParser(integer(1)).default(1024),
       new Option('--temperature <number>', 'more than 0; lower is more certain').argParser(number).default(0.8),
@@ -173,13 +174,14 @@ const COMMANDS: readonly Entry[] = [
       threads
     ],
     action: async ([model = '', prompt = ''], options, run) => {
-      const files = [model, ...(typeof options['adapter'] === 'string' ? [options['adapter']] : [])]
-      for (const file of files) requireModel(file)
+      const adapter = options['adapter'] as string | undefined
+      requireModel(model)
+      if (adapter !== undefined && !isPeftAdapter(adapter)) requireModel(adapter)
       await readBaseFacts(model)
       await run('sample', {
         model: resolve(model),
         prompt: prompt === '-' ? readFileSync(0, 'utf8') : prompt,
-        adapter: files[1] === undefined ? undefined : resolve(files[1]),
+        adapter: adapter === undefined ? undefined : resolve(adapter),
         system_message: options['system'],
         max_completion_length: options['maxTokens'],
         sampling: { temperature: options['temperature'], top_k: 50, top_p: 0.95 },
@@ -240,9 +242,7 @@ function writeTraces(tasks: string, to: string, which: { skip: unknown; limit: u
   if (existsSync(to)) throw new AppError('disk', `already there: ${to}`, 'nothing was written; name another file')
   const numbers = { skip: Number(which.skip), ...(which.limit !== undefined && { limit: Number(which.limit) }) }
   const traces = workedTraces(readFileSync(tasks, 'utf8'), { file: tasks, ...numbers })
-  const partial = `${to}.partial`
-  writeFileSync(partial, traceLines(traces), { flush: true })
-  renameSync(partial, to)
+  writeWholeFiles(new Map([[to, traceLines(traces)]]))
   display.result({ file: to, traces: traces.length, lines: [`wrote ${traces.length} traces to ${to}`] })
 }
 
@@ -253,6 +253,6 @@ function writeTemplates(folder: string, display: Display): void {
   if (there.length > 0)
     throw new AppError('disk', `already there: ${there.join(', ')}`, 'nothing was written; name another folder')
   mkdirSync(folder, { recursive: true })
-  for (const { kind, path } of files) writeFileSync(path, recipeTemplate(kind))
+  writeWholeFiles(new Map(files.map(({ kind, path }) => [path, recipeTemplate(kind)])))
   display.result({ files: files.map(({ path }) => path), lines: files.map(({ path }) => `wrote ${path}`) })
 }

@@ -1,15 +1,16 @@
 /** The folder of a run as the host sees it: the recipe it was started with, and whether something is in it already. */
-import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { AppError } from '../../shared/errors.ts'
 import type { Recipe } from '../../shared/recipe.ts'
 import type { RecipeFile } from '../data/prepare/recipe-file.ts'
 import { readRecipeFile } from '../data/prepare/recipe-file.ts'
+import { writeWholeFiles } from './whole-file.ts'
 
 const RECIPE = 'recipe.yaml'
 /** What a run that got nowhere leaves behind; a new one may replace it. */
-const REPLACEABLE: ReadonlySet<string> = new Set([RECIPE, 'run.json', 'events.jsonl', 'tensorboard'])
+const REPLACEABLE: ReadonlySet<string> = new Set([RECIPE, 'run.json', 'events.jsonl', 'tensorboard', 'left-out.jsonl'])
 
 /** Refuses, at the recipe's own line, an output_dir that already holds somebody's work. */
 export function refuseOccupied({ recipe, refuse }: RecipeFile): void {
@@ -25,10 +26,8 @@ export function refuseOccupied({ recipe, refuse }: RecipeFile): void {
 /** Makes the folder and keeps the recipe in it, complete and with absolute paths, so that `resume` needs nothing else. */
 export function keepRecipe(recipe: Recipe): void {
   mkdirSync(recipe.output_dir, { recursive: true })
-  const path = join(recipe.output_dir, RECIPE)
-  const partial = `${path}.partial`
-  writeFileSync(partial, `# The recipe of this run, every default written out.\n${stringify(recipe)}`, { flush: true })
-  renameSync(partial, path)
+  const text = `# The recipe of this run, every default written out.\n${stringify(recipe)}`
+  writeWholeFiles(new Map([[join(recipe.output_dir, RECIPE), text]]))
 }
 
 /** The recipe a run was started with. */

@@ -64,6 +64,7 @@ export class Activations {
     const key = bounds.map((them) => them.map(shapeOf).join(' ')).join(' | ')
     if (this.#masks?.key !== key) {
       this.#masks?.pool.dispose()
+      this.#masks = null
       const pool = new TensorPool(this.#backend, bounds.flat().length + 1)
       const masked = (it: Bounds): Chunk => ({
         ...it,

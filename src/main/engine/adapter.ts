@@ -10,7 +10,7 @@ import { seeded } from '../../shared/random.ts'
 import type { LoraSettings } from '../../shared/recipe.ts'
 import { targetModules } from './arch/targets.ts'
 import { readPointers } from './ffi/libraries.ts'
-import { Owned } from './ffi/owned.ts'
+import { Held, Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import { readGguf } from './gguf.ts'
 import { writeGguf } from './gguf-writer.ts'
@@ -49,25 +49,22 @@ export async function createAdapter(model: Model, settings: LoraSettings, seed: 
   )
   const pool = new TensorPool(backend, config.layers * roles.length * 2 + 1)
   const made: AdapterPair[] = []
-  for (let layer = 0; layer < config.layers; layer++) {
-    for (const role of roles) {
-      const target = `blk.${layer}.${architecture.linears[role]}`
-      const [input, output] = model.weight(target).ne
-      made.push({ target, a: pool.add(TYPE.F32, input, settings.r), b: pool.add(TYPE.F32, settings.r, output) })
-    }
-  }
-  pool.allocate()
-  for (const { target, a } of made) {
-    const random = seeded(seed, 'lora_a', target)
-    const bound = 1 / Math.sqrt(a.ne[0])
-    write(
-      backend,
-      a,
-      Float32Array.from({ length: elements(a) }, () => (2 * random.next() - 1) * bound)
-    )
-  }
-  const alpha = settings.use_rslora ? settings.lora_alpha * Math.sqrt(settings.r) : settings.lora_alpha
   try {
+    for (let layer = 0; layer < config.layers; layer++) {
+      for (const role of roles) {
+        const target = `blk.${layer}.${architecture.linears[role]}`
+        const [input, output] = model.weight(target).ne
+        made.push({ target, a: pool.add(TYPE.F32, input, settings.r), b: pool.add(TYPE.F32, settings.r, output) })
+      }
+    }
+    pool.allocate()
+    for (const { target, a } of made) {
+      const random = seeded(seed, 'lora_a', target)
+      const bound = 1 / Math.sqrt(a.ne[0])
+      const values = Float32Array.from({ length: elements(a) }, () => (2 * random.next() - 1) * bound)
+      write(backend, a, values)
+    }
+    const alpha = settings.use_rslora ? settings.lora_alpha * Math.sqrt(settings.r) : settings.lora_alpha
     return await throughFile(model, made, alpha)
   } finally {
     pool.dispose()
@@ -127,6 +124,16 @@ export async function loadAdapter(model: Model, path: string): Promise<Adapter> 
 }
 
 async function loadGgufAdapter(model: Model, path: string): Promise<Adapter> {
+  const held = new Held()
+  try {
+    return await openGgufAdapter(held, model, path)
+  } catch (error) {
+    held.dispose()
+    throw error
+  }
+}
+
+async function openGgufAdapter(held: Held, model: Model, path: string): Promise<Adapter> {
   const { backend } = model
   const { llama, internal } = backend.native
   const info = await readGguf(path)
@@ -170,8 +177,8 @@ async function loadGgufAdapter(model: Model, path: string): Promise<Adapter> {
     if (handle === null) throw new AppError('model', `${from}: llama.cpp could not load this adapter`)
     return new Owned('adapter', handle, (it) => llama.adapter_lora_free(it))
   }
-  let owned = load(path)
-  const pool = internal ? null : new TensorPool(backend, targets.length * 2 + 1)
+  let owned = held.own(load(path))
+  const pool = internal ? null : held.own(new TensorPool(backend, targets.length * 2 + 1))
   const own = (name: string): Tensor => pool!.add(TYPE.F32, ...info.tensors.get(name)!.ne)
   const shared = (name: string, ptr: Pointer): Tensor => {
     const ne = shape(...info.tensors.get(name)!.ne)

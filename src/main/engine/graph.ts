@@ -5,6 +5,7 @@
 import type { Backend } from './backend.ts'
 import { compute } from './backend.ts'
 import { Owned } from './ffi/owned.ts'
+import { noMemory } from './no-memory.ts'
 import type { Pointer } from './ffi/structs.ts'
 import { contiguousStrides, elements, isContiguous, sameShape, shape, shown, TYPE } from './tensor.ts'
 import type { Shape, Tensor, TensorPool } from './tensor.ts'
@@ -367,13 +368,13 @@ export class GraphAllocator {
 
   /**
    * Gives every node of these graphs its place, once. All graphs that share an allocator must come in one call (or the
-   * earlier ones be disposed): growing the memory later would leave them with stale addresses.
+   * earlier ones be disposed): growing the memory later would leave them with stale addresses. Throws AppError('memory').
    */
   allocate(...graphs: readonly Graph[]): void {
     const { ggml } = this.backend.native
     const fits = graphs.every((graph) => ggml.gallocr_reserve(this.#handle.handle, graph.handle))
     if (!fits || !graphs.every((graph) => ggml.gallocr_alloc_graph(this.#handle.handle, graph.handle))) {
-      throw new Error(`${this.backend.name} has no memory left for the scratch of a graph`)
+      throw noMemory(this.backend, 'the scratch of a graph')
     }
   }
 

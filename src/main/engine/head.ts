@@ -4,34 +4,44 @@
  * dL/dentropy = b per token to the gradient of the hidden state:
  *   dL/dz = a·(onehot − p) − b·p∘(log p + H),   log p = z − log Z.
  * The onehot part needs no logits: it is a row of the head's matrix.
+ * Under a temperature τ all of this is of softmax(logits / τ), as TRL trains: the hidden state is divided by τ instead.
  */
 import type { Backend } from './backend.ts'
 import { norm, normBack } from './blocks/norm.ts'
+import { orDispose } from './ffi/owned.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Parameters } from './parameters.ts'
-import { readF32, TensorPool, TYPE, write } from './tensor.ts'
+import { readF32, readI32, TensorPool, TYPE, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
 /** F16 loses probabilities under 6e-8; lifted by this they survive the conversion inside the matrix product. */
 const PROBABILITY_LIFT = 4096
 
-export type HeadOutput = { readonly logprobs: Float32Array; readonly entropy: Float32Array }
+export type HeadOutput = {
+  readonly logprobs: Float32Array
+  readonly entropy: Float32Array
+  /** 1 where the target is the likeliest token (the first of equals). */
+  readonly top: Uint8Array
+}
 
 export class Head {
   readonly rows: number
+  readonly #temperature: number
   readonly #backend: Backend
   readonly #parameters: Parameters
   readonly #pool: TensorPool
   readonly #allocator: GraphAllocator
   readonly #in: { rows: Tensor; bins: Tensor; targets: Tensor; flat: Tensor; a: Tensor; minusB: Tensor; c: Tensor }
-  readonly #out: { logprob: Tensor; entropy: Tensor; logZ: Tensor }
+  readonly #out: { logprob: Tensor; entropy: Tensor; logZ: Tensor; top: Tensor }
   readonly #slots: { h: Tensor; z: Tensor; p: Tensor }
   #graphs: { hidden: Tensor; into: Tensor; forward: Graph; backward: Graph; backwardEntropy: Graph } | null = null
   #offsets: Int32Array
 
-  constructor(parameters: Parameters, rows: number) {
+  /** `rows`: predicted tokens of a chunk. */
+  constructor(parameters: Parameters, rows: number, temperature = 1) {
     const { backend, config } = parameters.model
     this.rows = rows
+    this.#temperature = temperature
     this.#backend = backend
     this.#parameters = parameters
     const pool = new TensorPool(backend, 32)
@@ -46,7 +56,7 @@ export class Head {
       minusB: f32(1, rows),
       c: f32(1, rows)
     }
-    this.#out = { logprob: f32(1, rows), entropy: f32(1, rows), logZ: f32(1, rows) }
+    this.#out = { logprob: f32(1, rows), entropy: f32(1, rows), logZ: f32(1, rows), top: i32(rows) }
     this.#slots = { h: f32(config.width, rows), z: f32(config.vocabulary, rows), p: f32(config.vocabulary, rows) }
     this.#pool = pool.allocate()
     this.#allocator = new GraphAllocator(backend)
@@ -57,26 +67,31 @@ export class Head {
   attach(hidden: Tensor, into: Tensor): void {
     if (this.#graphs?.hidden.ptr === hidden.ptr && this.#graphs.into.ptr === into.ptr) return
     this.detach()
-    this.#graphs = {
+    const graphs = {
       hidden,
       into,
       forward: this.#forwardGraph(hidden),
       backward: this.#backwardGraph(hidden, into, false),
       backwardEntropy: this.#backwardGraph(hidden, into, true)
     }
-    this.#allocator.allocate(this.#graphs.forward, this.#graphs.backward, this.#graphs.backwardEntropy)
+    const all = [graphs.forward, graphs.backward, graphs.backwardEntropy]
+    orDispose(all, () => this.#allocator.allocate(...all))
+    this.#graphs = graphs
   }
 
   #forwardGraph(hidden: Tensor): Graph {
     const { vocabulary } = this.#parameters.model.config
     const g = new Graph(this.#backend, 64)
     const place = (node: Tensor, tensor: Tensor): Tensor => g.place(node, { tensor, pool: this.#pool })
-    const h = place(norm(g, this.#parameters.outputNorm, g.getRows(hidden, this.#in.rows)), this.#slots.h)
+    const h = place(
+      this.#tempered(g, norm(g, this.#parameters.outputNorm, g.getRows(hidden, this.#in.rows))),
+      this.#slots.h
+    )
     const z = place(g.mulMat(this.#parameters.head.weight, h), this.#slots.z) // [V, n]
     const p = place(g.softMax(z, null, 1), this.#slots.p)
     const n = this.rows
     // log Z from the likeliest token, whose probability never underflows
-    const top = g.reshape(g.argmax(z), 1, n)
+    const top = g.reshape(place(g.argmax(z), this.#out.top), 1, n)
     const zTop = g.reshape(g.getRows(g.reshape(z, 1, vocabulary, n), top), 1, n)
     const pTop = g.reshape(g.getRows(g.reshape(p, 1, vocabulary, n), top), 1, n)
     const logZ = place(g.sub(zTop, g.log(pTop)), this.#out.logZ)
@@ -84,6 +99,10 @@ export class Head {
     g.run(place(g.sub(zTarget, logZ), this.#out.logprob))
     g.run(place(g.sub(logZ, g.sumRows(g.mul(p, z))), this.#out.entropy))
     return g
+  }
+
+  #tempered(g: Graph, h: Tensor): Tensor {
+    return this.#temperature === 1 ? h : g.scale(h, 1 / this.#temperature)
   }
 
   #backwardGraph(hidden: Tensor, into: Tensor, withEntropy: boolean): Graph {
@@ -100,12 +119,12 @@ export class Head {
       g.run(g.addInto(head.gradient, g.mulMat(g.transposed(h), g.transposed(dz)))) // [d, V]
       g.run(g.addInto(head.gradient, g.getRowsBack(g.mul(h, a), targets, head.gradient)))
     } else if (embedding.gradient) throw new Error('an embedding is trained without its head')
-    const dx = normBack(g, outputNorm, g.getRows(hidden, this.#in.rows), dh)
+    const dx = normBack(g, outputNorm, g.getRows(hidden, this.#in.rows), this.#tempered(g, dh))
     g.run(g.setRows(into, dx, this.#in.bins))
     return g
   }
 
-  /** Log-probabilities and entropies of the chunk [from, to) of predicted tokens; leaves p and z for `backward`. */
+  /** Log-probabilities, entropies and hits of the chunk [from, to) of predicted tokens; leaves p and z for `backward`. */
   forward(at: Int32Array, targets: Int32Array, from: number, to: number): HeadOutput {
     const graphs = this.#graphs!
     const n = to - from
@@ -127,7 +146,8 @@ export class Head {
     graphs.forward.compute()
     return {
       logprobs: readF32(this.#backend, this.#out.logprob, n),
-      entropy: readF32(this.#backend, this.#out.entropy, n)
+      entropy: readF32(this.#backend, this.#out.entropy, n),
+      top: Uint8Array.from(readI32(this.#backend, this.#out.top, n), (token, i) => Number(token === targetRows[i]))
     }
   }
 

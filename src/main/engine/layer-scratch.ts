@@ -13,6 +13,7 @@ import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import type { GgufInfo } from './gguf.ts'
 import { Graph, GraphAllocator } from './graph.ts'
+import { noMemory } from './no-memory.ts'
 import { transposeType } from './parameters.ts'
 import { layerCapacity } from './trainer.ts'
 import { contiguousStrides, shape, TYPE } from './tensor.ts'
@@ -65,7 +66,7 @@ class Pretended {
     const bytes = Math.max(...this.#tensors.map(({ ptr }) => ggml.nbytes(ptr)))
     const type = ggml.backend_dev_buffer_type(registry.backend_dev_by_type(DEVICE_CPU))
     const buffer = ggml.backend_buft_alloc_buffer(type, bytes)
-    if (buffer === null) throw new Error(`the memory plan could not reserve ${bytes} bytes of host memory`)
+    if (buffer === null) throw noMemory({ name: 'CPU' }, `${bytes} bytes that the memory plan is made over`)
     this.#buffer = new Owned('buffer', buffer, (it) => ggml.backend_buffer_free(it))
     for (const tensor of this.#tensors) this.place(tensor)
   }

@@ -9,13 +9,13 @@ import { chunkBounds, keyCount, wholeRow } from './attention-chunks.ts'
 import { isRopeFactors, windowsOf } from './arch/architecture.ts'
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
-import { decodingContext } from './decoder.ts'
 import { dataBytes } from './gguf.ts'
 import type { GgufInfo } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
 import type { PlannedTraining } from './layer-scratch.ts'
 import { forwardType, transposeType } from './parameters.ts'
 import type { ForwardWeights } from './parameters.ts'
+import { cacheBytes, decodingBytes } from './sampling-memory.ts'
 import { rowBytes, TYPE } from './tensor.ts'
 import type { TrainerSettings } from './trainer.ts'
 
@@ -27,6 +27,8 @@ export type PlanRequest = {
   readonly rollouts?: { readonly width: number; readonly contextTokens: number }
   readonly limitBytes: number
   readonly transposeType?: number
+  /** The adapter that is trained is there already, so that its rank is no setting. */
+  readonly givenAdapter?: boolean
   /** The platform hides llama.cpp's tensors, so that the engine holds the weights a second time. */
   readonly ownWeights?: boolean
 }
@@ -49,6 +51,8 @@ export type PlanItem = (typeof PLAN_ITEMS)[number]
 export type Plan = {
   readonly bytes: Readonly<Record<PlanItem, number>>
   readonly totalBytes: number
+  /** Of these, what is held from the first step to the last; the rest is released where something else needs room. */
+  readonly heldBytes: number
   readonly limitBytes: number
   readonly settings: TrainerSettings & { readonly forward: ForwardWeights }
   /** Why these settings, one sentence each. */
@@ -161,17 +165,19 @@ function planFor(
     scratch: scratch.forward + Math.max(scratch.backward, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
     'head chunk': headBytes(config, headRows, trained.kind === 'full'),
     'KV cache': rollouts ? cacheBytes(config, rollouts) : 0,
-    decoding: rollouts ? (rollouts.width + DECODE_BATCH) * config.vocabulary * F32 : 0
+    decoding: rollouts ? decodingBytes(config, rollouts.width) : 0
   }
   // Making the copies passes each weight through F32, before anything of a pass exists.
   const startup = Math.max(...linears.map(({ type, elements }) => (type === TYPE.F32 ? 0 : elements * F32)))
   const later = sum(
     (['boundaries', 'activations', 'scratch', 'head chunk', 'KV cache', 'decoding'] as const).map((item) => bytes[item])
   )
+  const released = bytes.boundaries + bytes.activations + bytes.scratch
   const totalBytes = sum(Object.values(bytes)) - later + Math.max(later, startup)
   return {
     bytes,
     totalBytes,
+    heldBytes: sum(Object.values(bytes)) - released,
     limitBytes,
     settings: { forward, keep, chunkQueries, headRows },
     reasons: [why, ...(startup > later ? ['the peak is at the start, while the weights are copied'] : [])],
@@ -179,9 +185,6 @@ function planFor(
     change: null
   }
 }
-
-/** llama.cpp reserves the logits of one batch of this many tokens. */
-const DECODE_BATCH = 512
 
 /** The residual stream between layers, its gradient, and what a batch brings. */
 function boundaryBytes({ layers, width }: ModelConfig, tokens: number): number {
@@ -217,18 +220,10 @@ function headBytes({ width, vocabulary }: ModelConfig, rows: number, trainedWhol
   return (stay + scratch) * F32
 }
 
-function cacheBytes(
-  { layers, headDim, keyHeads }: ModelConfig,
-  rollouts: { width: number; contextTokens: number }
-): number {
-  const cells = decodingContext(rollouts.contextTokens) * rollouts.width
-  return layers * 2 * headDim * keyHeads * cells * F16
-}
-
 /** Names the setting behind the largest part of the plan. */
 function whatToChange(
   { bytes, totalBytes, limitBytes }: Plan,
-  { trained, tokens, rollouts }: PlanRequest,
+  { trained, tokens, rollouts, givenAdapter }: PlanRequest,
   config: ModelConfig
 ): string {
   const parts = [
@@ -243,9 +238,11 @@ function whatToChange(
     {
       bytes: bytes.adapter + bytes.gradients + bytes.optimizer,
       change:
-        trained.kind === 'lora'
-          ? `Lower lora.r (${trained.r}) or name fewer target_modules.`
-          : 'Train an adapter instead of every weight.'
+        trained.kind === 'lora' && givenAdapter
+          ? `Start from an adapter of a lower rank than ${trained.r}.`
+          : trained.kind === 'lora'
+            ? `Lower lora.r (${trained.r}) or name fewer target_modules.`
+            : 'Train an adapter instead of every weight.'
     },
     {
       bytes: bytes.weights + bytes.copies + bytes['head chunk'],

@@ -1,16 +1,17 @@
 /** A base model: loaded once by llama.cpp, its tensors shared by sampler and trainer. */
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
 import { architectureOf } from './arch/index.ts'
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
-import { Owned } from './ffi/owned.ts'
+import { Held, orDispose, Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import { readGguf } from './gguf.ts'
 import type { GgufInfo } from './gguf.ts'
 import { contiguousStrides, TensorPool, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 import { Vocabulary } from './vocabulary.ts'
+import { readWhole } from './whole-file.ts'
 
 const LOAD_MODE = { copy: 0, mmap: 1 } as const
 
@@ -35,6 +36,16 @@ export type Model = {
  * them in place; otherwise the file is mapped. Throws AppError('model').
  */
 export async function loadModel(path: string, backend: Backend, options: { writable?: boolean } = {}): Promise<Model> {
+  const held = new Held()
+  try {
+    return await openModel(held, path, backend, options)
+  } catch (error) {
+    held.dispose()
+    throw error
+  }
+}
+
+async function openModel(held: Held, path: string, backend: Backend, options: { writable?: boolean }): Promise<Model> {
   const info = await readGguf(path)
   const { architecture, config } = architectureOf(info)
   const { llama } = backend.native
@@ -50,8 +61,9 @@ export async function loadModel(path: string, backend: Backend, options: { writa
       'Run with REASONSMITH_NATIVE_LOG=1 to see its own words.'
     )
   }
-  const owned = new Owned('model', handle, (it) => llama.model_free(it))
+  const owned = held.own(new Owned('model', handle, (it) => llama.model_free(it)))
   const own = backend.native.internal ? null : ownWeights(info, backend)
+  if (own) held.own(own.pool)
   const weights = new Map<string, Tensor>()
 
   const optionalWeight = (name: string): Tensor | null => {
@@ -77,10 +89,7 @@ export async function loadModel(path: string, backend: Backend, options: { writa
     sharesWeights: own === null,
     weight: (name) => optionalWeight(name) ?? missing(path, name),
     optionalWeight,
-    dispose: () => {
-      own?.pool.dispose()
-      owned.dispose()
-    }
+    dispose: () => held.dispose()
   }
 }
 
@@ -96,16 +105,18 @@ function missing(path: string, name: string): never {
 function ownWeights(info: GgufInfo, backend: Backend): { pool: TensorPool; tensors: Map<string, Tensor> } {
   const pool = new TensorPool(backend, info.tensors.size + 1)
   const tensors = new Map([...info.tensors].map(([name, entry]) => [name, pool.add(entry.type, ...entry.ne)]))
-  pool.allocate()
-  const file = openSync(info.path, 'r')
-  try {
-    for (const [name, tensor] of tensors) {
-      const bytes = new Uint8Array(backend.native.ggml.nbytes(tensor.ptr))
-      readSync(file, bytes, 0, bytes.length, info.tensors.get(name)!.offset)
-      write(backend, tensor, bytes)
+  return orDispose([pool], () => {
+    pool.allocate()
+    const file = openSync(info.path, 'r')
+    try {
+      for (const [name, tensor] of tensors) {
+        const bytes = new Uint8Array(backend.native.ggml.nbytes(tensor.ptr))
+        readWhole(file, bytes, info.tensors.get(name)!.offset, info.path)
+        write(backend, tensor, bytes)
+      }
+    } finally {
+      closeSync(file)
     }
-  } finally {
-    closeSync(file)
-  }
-  return { pool, tensors }
+    return { pool, tensors }
+  })
 }

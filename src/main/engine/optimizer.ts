@@ -1,4 +1,5 @@
 /** AdamW with decoupled weight decay on the device, with global-norm clipping; non-finite steps are skipped. */
+import { orDispose } from './ffi/owned.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Parameter, Parameters } from './parameters.ts'
 import { elements, readF32, TensorPool, TYPE, write } from './tensor.ts'
@@ -61,7 +62,7 @@ export class AdamW {
       this.#update.run(this.#update.adamw(value, scaled, m, v, this.#groupSettings[group]))
     }
     this.#allocator = new GraphAllocator(backend)
-    this.#allocator.allocate(this.#measure, this.#update)
+    orDispose([this], () => this.#allocator.allocate(this.#measure, this.#update))
   }
 
   /**

@@ -7,6 +7,7 @@ import type { Layer } from './arch/architecture.ts'
 import type { Adapter } from './adapter.ts'
 import type { Linear } from './blocks/linear.ts'
 import type { Norm } from './blocks/norm.ts'
+import { Held, orDispose } from './ffi/owned.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Model } from './model.ts'
 import { AppError } from '../../shared/errors.ts'
@@ -47,8 +48,11 @@ export class Parameters {
   readonly #pool: TensorPool
   readonly #copies: { weight: Tensor; into: Tensor; transposed: boolean }[] = []
 
+  /** Throws AppError('memory'), AppError('model') for a base that lacks a weight; then nothing native is left. */
   constructor(model: Model, trained: Trained, options: ComputeTypes = {}) {
     const { backend, config, architecture } = model
+    const orNothing = <T>(work: () => T): T => orDispose([this], work)
+    const weightOf = (name: string): Tensor => orNothing(() => model.weight(name))
     this.model = model
     this.trained = trained
     const names = [...model.info.tensors.keys()]
@@ -72,20 +76,19 @@ export class Parameters {
           ])
     this.#gradients = new TensorPool(backend, values.length + 1)
     this.#moments = new TensorPool(backend, values.length * 2 + 1)
+    this.#pool = new TensorPool(backend, config.layers * 48 + 8)
     this.list = values.map((value) => ({
       ...value,
       gradient: this.#gradients.add(TYPE.F32, ...value.value.ne),
       m: this.#moments.add(TYPE.F32, ...value.value.ne),
       v: this.#moments.add(TYPE.F32, ...value.value.ne)
     }))
-    this.#gradients.allocate()
-    this.#moments.allocate()
+    orNothing(() => [this.#gradients, this.#moments].forEach((pool) => pool.allocate()))
     const gradientOf = new Map(this.list.map((parameter) => [parameter.name, parameter.gradient]))
     const pairs = new Map(trained.kind === 'adapter' ? trained.adapter.pairs.map((pair) => [pair.target, pair]) : [])
 
-    this.#pool = new TensorPool(backend, config.layers * 48 + 8)
     const linear = (name: string, role: string): Linear => {
-      const weight = model.weight(name)
+      const weight = weightOf(name)
       const copy = (transposed: boolean, type: number): Tensor => {
         const into = transposed ? this.#pool.add(type, weight.ne[1], weight.ne[0]) : this.#pool.add(type, ...weight.ne)
         this.#copies.push({ weight, into, transposed })
@@ -112,7 +115,7 @@ export class Parameters {
     }
     const norm = (name: string): Norm => ({
       name,
-      weight: model.weight(name),
+      weight: weightOf(name),
       gradient: gradientOf.get(name) ?? null,
       eps: config.normEps
     })
@@ -135,18 +138,29 @@ export class Parameters {
     this.outputNorm = norm('output_norm.weight')
     this.head = linear(config.head, 'head')
     this.embedding = {
-      weight: model.weight('token_embd.weight'),
+      weight: weightOf('token_embd.weight'),
       gradient: gradientOf.get('token_embd.weight') ?? null
     }
-    this.#pool.allocate()
-    this.refreshCopies()
+    orNothing(() => {
+      this.#pool.allocate()
+      this.refreshCopies()
+    })
   }
 
   /** Makes every Wᵀ (and W in another type) again from W: once for frozen weights, after each step when they are trained. */
   refreshCopies(): void {
+    const held = new Held()
+    try {
+      this.#refresh(held)
+    } finally {
+      held.dispose()
+    }
+  }
+
+  #refresh(held: Held): void {
     const { backend } = this.model
-    const allocator = new GraphAllocator(backend)
-    const rows = new TensorPool(backend, 1)
+    const allocator = held.own(new GraphAllocator(backend))
+    const rows = held.own(new TensorPool(backend, 1))
     const largest = Math.max(...this.#copies.map(({ weight }) => weight.ne[1]))
     const all = rows.add(TYPE.I32, largest)
     rows.allocate()
@@ -166,12 +180,10 @@ export class Parameters {
           ? g.transposed(plain)
           : g.permute(plain, [1, 0, 2, 3])
       g.run(g.cpy(oriented, into))
-      allocator.allocate(g)
+      orDispose([g], () => allocator.allocate(g))
       g.compute()
       g.dispose()
     }
-    allocator.dispose()
-    rows.dispose()
   }
 
   zeroGradients(): void {

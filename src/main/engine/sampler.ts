@@ -12,10 +12,11 @@ import type { Rollout, StopReason } from '../../shared/task.ts'
 import type { Adapter } from './adapter.ts'
 import { Decoder } from './decoder.ts'
 import type { DecodeToken, DecoderSettings } from './decoder.ts'
+import { orDispose } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Model } from './model.ts'
-import { draw } from './sampling.ts'
+import { draw, likeliest } from './sampling.ts'
 import { readF32, TensorPool, TYPE } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -61,10 +62,11 @@ export class Sampler {
   readonly #decoder: Decoder
   readonly #rows: ProbabilityRows
 
+  /** Throws AppError('memory') when caches or logits find no room. */
   constructor(model: Model, settings: DecoderSettings) {
     this.model = model
     this.#decoder = new Decoder(model, settings)
-    this.#rows = new ProbabilityRows(model, settings.width)
+    this.#rows = orDispose([this.#decoder], () => new ProbabilityRows(model, settings.width))
   }
 
   get width(): number {
@@ -104,7 +106,7 @@ class Generating {
   /** The request whose prompt each slot's cache begins with. */
   readonly #cached: (number | null)[]
   /** Probabilities after a request's prompt, for the first token of each of its sequences. */
-  readonly #first = new Map<number, { sampling: Float32Array; plain: Float32Array }>()
+  readonly #first = new Map<number, Float32Array>()
   #breath = performance.now()
   #done = 0
   #tokens = 0
@@ -168,8 +170,7 @@ class Generating {
       await this.#prefill(taking, free)
       taking.forEach((sequence, i) => {
         const slot = this.#place(sequence, new Set(taking.slice(i + 1).map((it) => it.request)))
-        const { sampling, plain } = this.#first.get(sequence.request)!
-        this.#take(sequence, slot, sampling, plain)
+        this.#take(sequence, slot, this.#first.get(sequence.request)!)
       })
       const waiting = new Set(this.#waiting.map((it) => it.request))
       for (const request of this.#first.keys()) if (!waiting.has(request)) this.#first.delete(request)
@@ -195,9 +196,7 @@ class Generating {
       const started = performance.now()
       const logits = await this.#decoder.decode(batch, this.#options.signal)
       if (ended.length > 0) this.#rows.load(logits, ended.length, this.#options.sampling.temperature)
-      ended.forEach((request, row) =>
-        this.#first.set(request, { sampling: this.#rows.sampling(row).slice(), plain: this.#rows.plain(row).slice() })
-      )
+      ended.forEach((request, row) => this.#first.set(request, this.#rows.row(row).slice()))
       batch = []
       ended = []
       this.#ms.prefill += performance.now() - started
@@ -249,20 +248,18 @@ class Generating {
     )
     const decoded = performance.now()
     this.#rows.load(logits, active.length, this.#options.sampling.temperature)
-    active.forEach(({ sequence, slot }, row) =>
-      this.#take(sequence, slot, this.#rows.sampling(row), this.#rows.plain(row))
-    )
+    active.forEach(({ sequence, slot }, row) => this.#take(sequence, slot, this.#rows.row(row)))
     this.#ms.decode += decoded - started
     this.#ms.sample += performance.now() - decoded
   }
 
   /** Draws the next token of a sequence; frees the slot when it was the last. */
-  #take(sequence: Sequence, slot: number, sampling: Float32Array, plain: Float32Array): void {
+  #take(sequence: Sequence, slot: number, row: Float32Array): void {
     const { greedy, maxTokens, onToken } = this.#options
-    const { token, probability } = greedy ? likeliest(plain) : draw(sampling, this.#options.sampling, sequence.random)
+    const { token, probability } = greedy ? likeliest(row) : draw(row, this.#options.sampling, sequence.random)
     sequence.tokens.push(token)
     sequence.samplingLogprobs.push(Math.log(probability))
-    sequence.logprobs.push(Math.log(plain[token]!))
+    sequence.logprobs.push(Math.log(row[token]!))
     this.#tokens++
     onToken?.(sequence.request, sequence.member, token)
     if (this.#decoder.model.vocabulary.isEndOfGeneration(token)) sequence.stop = 'eos'
@@ -271,12 +268,6 @@ class Generating {
     this.#slots[slot] = null
     this.#done++
   }
-}
-
-function likeliest(row: Float32Array): { token: number; probability: number } {
-  let token = 0
-  for (let i = 1; i < row.length; i++) if (row[i]! > row[token]!) token = i
-  return { token, probability: 1 } // what was drawn from had one token left
 }
 
 function rollout(sequence: Sequence): Rollout {
@@ -294,20 +285,16 @@ class ProbabilityRows {
   readonly #pool: TensorPool
   readonly #allocator: GraphAllocator
   readonly #logits: Tensor
-  readonly #out: { plain: Tensor; warm: Tensor }
+  readonly #out: Tensor
   #graphs: { temperature: number; graph: Graph } | null = null
-  #plain: Float32Array = new Float32Array(0)
-  #warm: Float32Array = new Float32Array(0)
+  #probabilities: Float32Array = new Float32Array(0)
 
   constructor(model: Model, width: number) {
     const { backend, config } = model
     this.#model = model
     this.#pool = new TensorPool(backend, 4)
     this.#logits = this.#pool.add(TYPE.F32, config.vocabulary, width)
-    this.#out = {
-      plain: this.#pool.add(TYPE.F32, config.vocabulary, width),
-      warm: this.#pool.add(TYPE.F32, config.vocabulary, width)
-    }
+    this.#out = this.#pool.add(TYPE.F32, config.vocabulary, width)
     this.#pool.allocate()
     this.#allocator = new GraphAllocator(backend)
   }
@@ -319,28 +306,22 @@ class ProbabilityRows {
     backend.native.ggml.backend_tensor_set(this.#logits.ptr, logits, 0, floats * 4)
     if (this.#graphs?.temperature !== temperature) {
       this.#graphs?.graph.dispose()
+      this.#graphs = null
       const graph = new Graph(backend, 16)
-      graph.run(graph.place(graph.softMax(this.#logits, null, 1), { tensor: this.#out.plain, pool: this.#pool }))
-      if (temperature !== 1)
-        graph.run(
-          graph.place(graph.softMax(this.#logits, null, 1 / temperature), { tensor: this.#out.warm, pool: this.#pool })
-        )
-      this.#allocator.allocate(graph)
+      graph.run(
+        graph.place(graph.softMax(this.#logits, null, 1 / temperature), { tensor: this.#out, pool: this.#pool })
+      )
+      orDispose([graph], () => this.#allocator.allocate(graph))
       this.#graphs = { temperature, graph }
     }
     this.#graphs.graph.compute()
-    this.#plain = readF32(backend, this.#out.plain, floats)
-    this.#warm = temperature === 1 ? this.#plain : readF32(backend, this.#out.warm, floats)
+    this.#probabilities = readF32(backend, this.#out, floats)
   }
 
-  /** Probabilities under temperature 1. */
-  plain(row: number): Float32Array {
-    return this.#plain.subarray(row * this.#model.config.vocabulary, (row + 1) * this.#model.config.vocabulary)
-  }
-
-  /** Probabilities under the sampling temperature. */
-  sampling(row: number): Float32Array {
-    return this.#warm.subarray(row * this.#model.config.vocabulary, (row + 1) * this.#model.config.vocabulary)
+  /** Probabilities under the temperature they were loaded with, unfiltered. */
+  row(row: number): Float32Array {
+    const { vocabulary } = this.#model.config
+    return this.#probabilities.subarray(row * vocabulary, (row + 1) * vocabulary)
   }
 
   dispose(): void {

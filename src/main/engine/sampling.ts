@@ -2,6 +2,7 @@
  * Drawing a token from a row of probabilities. Filters as in Transformers: temperature first, then top-k, top-p, min-p, each
  * on what the one before left; what remains is renormalised.
  */
+import { AppError } from '../../shared/errors.ts'
 import type { Random } from '../../shared/random.ts'
 import type { SamplingSettings } from '../../shared/recipe.ts'
 
@@ -13,7 +14,29 @@ export type Draw = {
 export const isFiltered = (settings: SamplingSettings): boolean =>
   settings.top_k > 0 || settings.top_p < 1 || settings.min_p > 0
 
-/** Draws from `row` (probabilities that sum to one, within rounding). */
+/** Always the likeliest token, the first of equals. Throws AppError('training') for a row with a NaN. */
+export function likeliest(row: Float32Array): Draw {
+  let token = 0
+  let sum = 0
+  for (let i = 0; i < row.length; i++) {
+    sum += row[i]!
+    if (row[i]! > row[token]!) token = i
+  }
+  if (!isProbability(sum)) throw noDistribution()
+  return { token, probability: 1 } // what was drawn from had one token left
+}
+
+/** NaN fails every comparison. A little over one is rounding. */
+const isProbability = (sum: number): boolean => sum > 0 && sum < 1.01
+
+const noDistribution = (): AppError =>
+  new AppError(
+    'training',
+    'the model computes logits that are not finite, so no token can be drawn',
+    'Training has diverged, or the file is damaged: sample without the adapter to tell; lower learning_rate and start from an earlier checkpoint.'
+  )
+
+/** Draws from `row` (probabilities that sum to one, within rounding). Throws AppError('training') when it is none. */
 export function draw(row: Float32Array, settings: SamplingSettings, random: Random): Draw {
   return isFiltered(settings) ? drawFrom(candidates(row, settings), random) : drawFromAll(row, random)
 }
@@ -24,11 +47,12 @@ function drawFromAll(row: Float32Array, random: Random): Draw {
   let last = 0
   for (let token = 0; token < row.length; token++) {
     const p = row[token]!
-    if (p <= 0) continue
+    if (p <= 0) continue // NaN stays, and makes the sum NaN
     sum += p
     last = token
     if (sum > target) return { token, probability: p }
   }
+  if (!isProbability(sum)) throw noDistribution()
   return { token: last, probability: row[last]! } // rounding left the sum just under the target
 }
 
@@ -41,7 +65,7 @@ function drawFrom({ tokens, probabilities, sum }: Candidates, random: Random): D
     reached += probabilities[i]!
     if (reached > target || i === tokens.length - 1) return { token: tokens[i]!, probability: probabilities[i]! / sum }
   }
-  throw new Error('no candidate token: the probabilities are not finite')
+  throw noDistribution()
 }
 
 /**

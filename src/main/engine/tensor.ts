@@ -4,6 +4,7 @@
  * is [d, T].
  */
 import type { Backend } from './backend.ts'
+import { noMemory } from './no-memory.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Native } from './ffi/libraries.ts'
 import type { Pointer } from './ffi/structs.ts'
@@ -108,12 +109,16 @@ export class TensorPool {
     return this.#buffer.handle
   }
 
-  /** Reserves the memory, zero-filled. Throws when the device has not enough. */
+  /** Reserves the memory, zero-filled. Throws AppError('memory') when the device has not enough; the pool is then disposed of. */
   allocate(): this {
     const { ggml } = this.backend.native
     if (this.#tensors.length === 0) return this
     const buffer = ggml.backend_alloc_ctx_tensors_from_buft(this.#context.handle, this.backend.bufferType)
-    if (buffer === null) throw new Error(`${this.backend.name} has no memory left for ${this.#tensors.length} tensors`)
+    if (buffer === null) {
+      const bytes = this.#tensors.reduce((sum, { ptr }) => sum + ggml.nbytes(ptr), 0)
+      this.dispose()
+      throw noMemory(this.backend, `tensors of ${(bytes / 2 ** 20).toFixed(1)} MiB`)
+    }
     this.#buffer = new Owned('buffer', buffer, (it) => ggml.backend_buffer_free(it))
     ggml.backend_buffer_clear(buffer, 0)
     return this
@@ -139,6 +144,13 @@ export function write(backend: Backend, t: Tensor, data: Data): void {
 /** Copies an F32 tensor out, whole. */
 export function readF32(backend: Backend, t: Tensor, count = elements(t)): Float32Array {
   const out = new Float32Array(count)
+  backend.native.ggml.backend_tensor_get(t.ptr, out, 0, out.byteLength)
+  return out
+}
+
+/** Copies an I32 tensor out, whole. */
+export function readI32(backend: Backend, t: Tensor, count = elements(t)): Int32Array {
+  const out = new Int32Array(count)
   backend.native.ggml.backend_tensor_get(t.ptr, out, 0, out.byteLength)
   return out
 }

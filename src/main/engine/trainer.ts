@@ -9,6 +9,7 @@ import { Activations } from './activations.ts'
 import type { Keep } from './activations.ts'
 import type { PackedBatch } from './batch.ts'
 import { decodingContext } from './decoder.ts'
+import { orDispose } from './ffi/owned.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import { Head } from './head.ts'
 import type { HeadOutput } from './head.ts'
@@ -49,23 +50,26 @@ export class Trainer {
   #activations: Activations | null = null
   #graphs: Graphs | null = null
 
-  constructor(parameters: Parameters, settings: TrainerSettings) {
+  /** Under `temperature` every number is of softmax(logits / temperature), the distribution that rollouts are drawn from. */
+  constructor(parameters: Parameters, settings: TrainerSettings, policy: { readonly temperature?: number } = {}) {
     this.parameters = parameters
     this.settings = settings
-    this.#head = new Head(parameters, settings.headRows)
+    this.#head = new Head(parameters, settings.headRows, policy.temperature)
   }
 
-  /** Log-probability and entropy of every predicted token; `reference` leaves the adapter out. */
+  /** Log-probability, entropy and hit of every predicted token; `reference` leaves the adapter out. */
   score(batch: PackedBatch, options: { reference?: boolean } = {}): HeadOutput {
     this.#forward(batch, options.reference ?? false)
     const logprobs = new Float32Array(batch.at.length)
     const entropy = new Float32Array(batch.at.length)
+    const top = new Uint8Array(batch.at.length)
     this.#chunks(batch, (from, to) => {
       const output = this.#head.forward(batch.at, batch.targets, from, to)
       logprobs.set(output.logprobs, from)
       entropy.set(output.entropy, from)
+      top.set(output.top, from)
     })
-    return { logprobs, entropy }
+    return { logprobs, entropy, top }
   }
 
   /** Forward, loss, backward; adds to the gradients. Returns what the head gave. */
@@ -75,21 +79,22 @@ export class Trainer {
     const whole = first ? loss(first, 0) : null
     if (!first) this.#forward(batch, false)
     const activations = this.#activations!
-    const top = activations.gradients[this.parameters.layers.length % 2]!
-    this.#zero(top)
+    this.#zero(activations.gradients[this.parameters.layers.length % 2]!)
     const logprobs = new Float32Array(n)
     const entropy = new Float32Array(n)
+    const top = new Uint8Array(n)
     this.#chunks(batch, (from, to) => {
       const output = this.#head.forward(batch.at, batch.targets, from, to)
       logprobs.set(output.logprobs, from)
       entropy.set(output.entropy, from)
+      top.set(output.top, from)
       const { logprob: dLogprob, entropy: dEntropy } = whole
         ? { logprob: whole.logprob.subarray(from, to), entropy: whole.entropy.subarray(from, to) }
         : loss(output, from)
       this.#head.backward(dLogprob, dEntropy)
     })
     for (const graph of this.#graphs!.backward) graph.compute()
-    return { logprobs, entropy }
+    return { logprobs, entropy, top }
   }
 
   #chunks(batch: PackedBatch, each: (from: number, to: number) => void): void {
@@ -128,7 +133,8 @@ export class Trainer {
         },
         key
       )
-      this.#head.attach(activations.boundaries.at(-1)!, activations.gradients[model.config.layers % 2]!)
+      const [hidden, into] = [activations.boundaries.at(-1)!, activations.gradients[model.config.layers % 2]!]
+      orDispose([{ dispose: () => this.#dropGraphs() }], () => this.#head.attach(hidden, into))
     }
     for (const graph of reference ? this.#graphs.reference : this.#graphs.forward) graph.compute()
   }
@@ -147,8 +153,10 @@ export class Trainer {
     const allForward = [embed.forward, ...forward]
     const allReference = reference === forward ? [] : reference
     const allBackward = embed.backward ? [...backward, embed.backward] : backward
-    allocators[0]!.allocate(...allForward, ...allReference)
-    allocators[1]!.allocate(...allBackward)
+    orDispose([...allForward, ...allReference, ...allBackward, ...allocators], () => {
+      allocators[0]!.allocate(...allForward, ...allReference)
+      allocators[1]!.allocate(...allBackward)
+    })
     return {
       key,
       forward: allForward,

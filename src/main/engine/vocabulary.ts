@@ -33,7 +33,7 @@ export class Vocabulary {
     this.eos = llama.vocab_eos(handle)
     this.addBos = llama.vocab_get_add_bos(handle)
     const source = info.text('tokenizer.chat_template')
-    this.#template = source === undefined ? null : new Template(source)
+    this.#template = source === undefined ? null : this.#ofTemplate('cannot be read', () => new Template(source))
   }
 
   /** Tokens of a text; with `special`, names of special tokens in it become those tokens. No BOS is added. */
@@ -91,15 +91,32 @@ export class Vocabulary {
     return this.#template !== null
   }
 
-  /** Renders messages through the model's own chat template. Throws AppError('model') where there is none. */
+  /** Renders messages through the model's own chat template. Throws AppError('model') where there is none or it fails. */
   render(messages: readonly ChatMessage[], options: { addGenerationPrompt: boolean }): string {
     if (!this.#template)
       throw new AppError('model', `${this.#path}: the file has no chat template`, 'Choose an instruction-tuned base.')
-    return this.#template.render({
-      messages: messages.map((message) => ({ ...message })),
-      add_generation_prompt: options.addGenerationPrompt,
-      bos_token: this.bos >= 0 ? this.text(this.bos) : '',
-      eos_token: this.eos >= 0 ? this.text(this.eos) : ''
-    })
+    const template = this.#template
+    return this.#ofTemplate('refuses these messages', () =>
+      template.render({
+        messages: messages.map((message) => ({ ...message })),
+        add_generation_prompt: options.addGenerationPrompt,
+        bos_token: this.bos >= 0 ? this.text(this.bos) : '',
+        eos_token: this.eos >= 0 ? this.text(this.eos) : ''
+      })
+    )
+  }
+
+  /** The template language's own errors as one sentence that names the file. */
+  #ofTemplate<T>(how: string, work: () => T): T {
+    try {
+      return work()
+    } catch (cause) {
+      throw new AppError(
+        'model',
+        `${this.#path}: its chat template (tokenizer.chat_template) ${how}: ${(cause as Error).message}`,
+        'Set system_message to "" where the template knows no system message, or choose a base with another template.',
+        { cause }
+      )
+    }
   }
 }

@@ -1,5 +1,5 @@
-/** Files that are there whole or not at all. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
+/** Files that are there whole or not at all, and reads that give all that was asked for. */
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
 
 /** `write` fills the file of a temporary name, which is then synced and renamed. Throws AppError('disk') and leaves nothing behind. */
@@ -22,5 +22,17 @@ export function writeWholeFile(path: string, write: (temporary: string) => void)
       'Check that the folder exists and that the disk has room.',
       { cause }
     )
+  }
+}
+
+/** One call of the system gives at most 2 GiB, and less where a file ends. */
+const READ_BYTES = 2 ** 28
+
+/** Fills `into` from an open file. Throws AppError('model') when the file ends before that. */
+export function readWhole(file: number, into: Uint8Array, offset: number, path: string): void {
+  for (let at = 0; at < into.length;) {
+    const read = readSync(file, into, at, Math.min(into.length - at, READ_BYTES), offset + at)
+    if (read === 0) throw new AppError('model', `${path}: the file ends too early`, 'Download or export it again.')
+    at += read
   }
 }

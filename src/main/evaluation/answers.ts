@@ -24,7 +24,7 @@ export type Answer = {
   /** Tokens, the end-of-turn token included. */
   readonly length: number
   readonly stop: StopReason
-  /** All that was sampled, without the end-of-turn token. */
+  /** The whole message: what was sampled, after the opening tag where the prompt ended with it; no end-of-turn token. */
   readonly text: string
 }
 

@@ -3,27 +3,27 @@
  * runs, with its deviation). Answers are kept block by block as they come; a stopped evaluation continues with the next block
  * and ends with the same answers as one that was never stopped.
  */
-import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, statSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
-import type { EvaluateRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
 import { loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import { openBackend } from '../engine/backend.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
-import { adapterFiles } from '../engine/peft.ts'
 import { Sampler } from '../engine/sampler.ts'
+import { comfortableWidth } from '../engine/sampling-memory.ts'
+import { resumedThreads } from '../engine/threads.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import { loadTasks } from '../policy/tasksets.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { appendAnswers, forgetAnswers, keptAnswers } from './answers.ts'
 import type { Policy } from './answers.ts'
 import { environmentRecord } from './environment.ts'
-import { askableTaskset, blocksFor, comfortableWidth, evaluatePolicies, refuseStopped } from './measure.ts'
+import { fingerprintOf } from './fingerprint.ts'
+import { askableTaskset, blocksFor, evaluatePolicies, refuseStopped } from './measure.ts'
 import { reportData, writeReport } from './report.ts'
 import { summarise } from './report/summary.ts'
 import { stageResults, summaryLines, typicalTraces } from './results.ts'
@@ -40,19 +40,20 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
   if (earlier && earlier.fingerprint !== fingerprint) {
     throw new AppError(
       'recipe',
-      `${runDir} holds answers of other settings, or of an adapter that has changed since`,
+      `${runDir} holds answers of other settings, or of a base or an adapter that has changed since`,
       'Evaluate into another output_dir.'
     )
   }
   const held = new Held()
   try {
-    const backend = held.own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
+    const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
+    const threads = resumedThreads(recipe.threads, earlier?.threads, warn)
+    const backend = held.own(openBackend(threads === undefined ? {} : { threads }))
     const model = held.own(await loadModel(recipe.base, backend))
     const dialogue = dialogueOf(model.vocabulary)
     await nextTurn() // loading kept the loop from hearing a cancel
     refuseStopped(signal)
     const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
-    const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
     const asking = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
     const tasksets = tasks.map(({ name, tasks: some }) => askableTaskset(name, some, asking))
     const policies: Policy[] = []
@@ -80,7 +81,8 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
       command: 'reasonsmith evaluate recipe.yaml # the one in this folder, with another output_dir',
       environment: environmentRecord(backend),
       fingerprint,
-      width
+      width,
+      threads: backend.threads
     }
     keepOrigin(runDir, origin)
     const total = policies.length * runs * questions.length
@@ -100,13 +102,4 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
   } finally {
     held.dispose()
   }
-}
-
-/** Of everything that answers depend on; where the run folder lies is no part of it. */
-function fingerprintOf(recipe: EvaluateRecipe): string {
-  const { output_dir: _, ...settings } = recipe
-  const hash = createHash('sha256').update(JSON.stringify([settings, statSync(recipe.base).size]))
-  for (const { adapter } of recipe.policies)
-    for (const file of adapter === undefined ? [] : adapterFiles(adapter)) hash.update(readFileSync(file))
-  return hash.digest('hex')
 }

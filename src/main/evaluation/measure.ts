@@ -6,7 +6,6 @@ import { AppError } from '../../shared/errors.ts'
 import type { Emit } from '../../shared/event.ts'
 import type { SamplingSettings } from '../../shared/recipe.ts'
 import type { Rollout, Task } from '../../shared/task.ts'
-import type { Model } from '../engine/model.ts'
 import type { Sampler } from '../engine/sampler.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import { promptedTasks } from '../policy/tasksets.ts'
@@ -143,19 +142,15 @@ async function verdictOn(
   equality: EqualityProcess,
   lenient = false
 ): Promise<Verdicts> {
-  const { vocabulary } = dialogue
   const trace = dialogue.parse(rollout.tokens)
   const { verdict, extraction } = await explainJudgementWith(task, trace.answer, equality.compare, { lenient })
-  const tokens = vocabulary.isEndOfGeneration(rollout.tokens.at(-1) ?? -1)
-    ? rollout.tokens.subarray(0, -1)
-    : rollout.tokens
   return {
     verdict: verdict.kind,
     ...(verdict.kind === 'unreadable' && { why: verdict.why }),
     answer: extraction.kind === 'answer' ? normalForm(extraction.value) : null,
     length: rollout.tokens.length,
     stop: rollout.stop,
-    text: vocabulary.decode(tokens)
+    text: dialogue.written(rollout.tokens)
   }
 }
 
@@ -168,20 +163,4 @@ export function askableTaskset(name: string, tasks: readonly Task[], prompting: 
   const repeats = tasks.length - once.length
   if (repeats > 0) prompting.warn(`${name}: ${repeats} of ${tasks.length} tasks left out: the same as another`)
   return { name, questions: promptedTasks(name, once, prompting) }
-}
-
-/** On a CPU 64 at once are no faster than 32, and a step that takes twice as long hears a cancel later. */
-const WIDEST = { cpu: 32, gpu: 64 } as const
-
-/** How many sequences to decode at once: at most half of the memory for caches and logits, and no more than there are. */
-export function comfortableWidth(model: Model, contextTokens: number, sequences: number, limitMiB?: number): number {
-  const { layers, keyHeads, headDim, vocabulary } = model.config
-  const cache = contextTokens * layers * keyHeads * headDim * 2 * 2 // keys and values in F16
-  const rows = vocabulary * 4 * 6 // logits and probabilities, on the device and here
-  const free = model.backend.isCpu ? process.availableMemory() : model.backend.freeMemory()
-  const limit = limitMiB === undefined ? 0.8 * free : limitMiB * 2 ** 20
-  return Math.max(
-    1,
-    Math.min(WIDEST[model.backend.isCpu ? 'cpu' : 'gpu'], sequences, Math.floor(limit / 2 / (cache + rows)))
-  )
 }

@@ -1,7 +1,8 @@
 /** What evaluation keeps in a run folder, each file written whole: a temporary name, fsync, rename. */
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
+import { writeWholeFile } from '../engine/whole-file.ts'
 import type { ReportData, StageResult, TraceComparison } from './report/data.ts'
 
 export const RECIPE_FILE = 'recipe.yaml'
@@ -16,19 +17,18 @@ export type Origin = {
   readonly date: string
   readonly command: string
   readonly environment: Readonly<Record<string, string>>
-  /** Evaluation only: of everything its answers depend on, and how many sequences were decoded at once. */
+  /** Evaluation only: of everything its answers depend on, how many sequences were decoded at once, on how many threads. */
   readonly fingerprint?: string
   readonly width?: number
+  readonly threads?: number
 }
 
 /** The graded answers of every stage, and some of them in full. */
 export type Results = { readonly results: readonly StageResult[]; readonly traces: readonly TraceComparison[] }
 
-export function writeWhole(path: string, text: string): void {
-  const partial = `${path}.partial`
-  writeFileSync(partial, text, { flush: true })
-  renameSync(partial, path)
-}
+/** Throws AppError('disk') and leaves nothing half-written. */
+export const writeWhole = (path: string, text: string): void =>
+  writeWholeFile(path, (temporary) => writeFileSync(temporary, text))
 
 export const keepOrigin = (folder: string, origin: Origin): void =>
   writeWhole(join(folder, ORIGIN_FILE), JSON.stringify(origin, null, 2) + '\n')

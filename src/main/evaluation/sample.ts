@@ -6,10 +6,9 @@ import { openBackend } from '../engine/backend.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
 import { Sampler } from '../engine/sampler.ts'
-import { dialogueOf, taskMessages } from '../policy/dialogue.ts'
+import { dialogueOf, opensThought, taskMessages } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
-import { THINK_TAGS } from '../reasoning/trace.ts'
 import { thoughtStream } from './thought-stream.ts'
 import type { Part } from './thought-stream.ts'
 
@@ -42,7 +41,7 @@ export const runSample: JobFunction<'sample'> = async (input, { emit, signal }) 
       text[part] += piece
       emit({ kind: 'text', part, text: piece })
     }
-    const stream = thoughtStream(dialogue.thinkIds, pass, opensThought(prompt, dialogue) ? 'thinking' : 'answer')
+    const stream = thoughtStream(dialogue.thinkIds, pass, opensThought(prompt, vocabulary) ? 'thinking' : 'answer')
     const onToken = (_request: number, _member: number, token: number): void => {
       if (!vocabulary.isEndOfGeneration(token)) stream.token(token, vocabulary.piece(token))
     }
@@ -82,7 +81,3 @@ function promptTokens(input: JobInput<'sample'>, { vocabulary, promptTokens: ren
   const text = input.system_message === undefined ? input.prompt : `${input.system_message}\n\n${input.prompt}`
   return Int32Array.from([...(vocabulary.addBos ? [vocabulary.bos] : []), ...vocabulary.tokenize(text)])
 }
-
-/** Some chat templates end the prompt with the opening tag. */
-const opensThought = (prompt: Int32Array, { vocabulary }: Dialogue): boolean =>
-  vocabulary.decode(prompt.slice(-16)).trimEnd().endsWith(THINK_TAGS.open)

@@ -22,6 +22,8 @@ export type CheckpointRecord = {
   readonly logBytes: number
   /** The step's own metrics. */
   readonly metrics: Metrics
+  /** Steps on end up to this one whose gradient was not finite; left out where there are none. */
+  readonly nonFinite?: number
   /** Held-out score, where there is one; higher is better. */
   readonly score?: number
 }

@@ -7,7 +7,11 @@ export type DemoSettings = {
     readonly pool: number
     readonly test: number
     readonly heldOut: number
-    /** Answers of the base per task, and the band of pass rates that is kept. */
+    /**
+     * Answers of the base per task, and the band of pass rates that is kept. The demo's band has an upper edge alone: its
+     * base solves a few in a hundred before it is taught, so that a lower edge would leave next to nothing to teach, and
+     * how the taught policy would fare on the same tasks is not measured before GRPO (flat groups are left out there).
+     */
     readonly samples: number
     readonly band: { readonly minRate?: number; readonly maxRate?: number; readonly keepUnsolved?: boolean }
     /** Traces that are taught at most. */
@@ -45,6 +49,7 @@ export const DEMO: Readonly<Record<'full' | 'short', DemoSettings>> = {
       max_steps: 45,
       prompts_per_step: 16,
       num_generations: 8,
+      rollout_width: 64, // the width its gains were measured at
       loss_type: 'dapo',
       epsilon_high: 0.28,
       max_refills: 0,

@@ -11,7 +11,7 @@ import { seeded } from '../../shared/random.ts'
 import { EvaluateRecipe, GrpoRecipe, SftRecipe } from '../../shared/recipe.ts'
 import type { Task } from '../../shared/task.ts'
 import type { JobContext, JobFunction } from '../../shared/worker-contract.ts'
-import { decontaminate, teachable } from '../data/prepare/curation.ts'
+import { bandCounts, decontaminate, teachable } from '../data/prepare/curation.ts'
 import { traceLines } from '../data/prepare/traces.ts'
 import { openBackend } from '../engine/backend.ts'
 import { loadModel } from '../engine/model.ts'
@@ -203,10 +203,11 @@ async function curate(
         passes.set(task.id, { samples, correct: graded.filter(({ verdict }) => verdict.kind === 'correct').length })
       }
       const { kept, removed } = teachable(pool, passes, band)
+      const { unsolved, under, inside, over } = bandCounts(pool, passes, band)
       emit({
         kind: 'log',
         level: 'info',
-        text: `${kept.length} of ${pool.length} tasks are teachable; ${removed.length} are too easy or too hard for the base`
+        text: `${kept.length} of ${pool.length} tasks are taught and trained on: the base never solves ${unsolved} of them in ${samples} answers and solves ${inside} now and then; ${over + under} it solves too often or too rarely are left out`
       })
       const lessons = seeded(seed, 'lessons').shuffle(kept).slice(0, settings.curation.lessons)
       const taught = lessons.map((task) => ({
@@ -224,6 +225,10 @@ async function curate(
         removedAsTestLike: clean.removed.length,
         teachable: kept.length,
         tooEasyOrHard: removed.length,
+        samples,
+        unsolved,
+        inBand: inside,
+        overBand: over,
         lessons: lessons.length,
         heldOut: heldOut.length,
         test: test.length
@@ -255,7 +260,7 @@ function writeReport({ files, recipes, seed, short, context, minutes }: Made): u
     title: 'Reasonsmith demo: a small base learns to think',
     notes: [
       'A bundled base of 1.4 million parameters is taught to think by scripted traces (SFT), then sharpened by reward (GRPO); each stage answers the same held-out tasks in independent runs.',
-      `Of ${counts['pool']} generated tasks ${counts['removedAsTestLike']} resembled a test task and were left out, ${counts['heldOut']} were held out, and ${counts['teachable']} were teachable (solved in less than nine of ten of the base's own answers; tasks it never solved stay in, since a teacher shows them); ${counts['lessons']} of these were taught. The ${counts['test']} test tasks were never in the base's corpus.`,
+      `Of ${counts['pool']} generated tasks ${counts['removedAsTestLike']} resembled a test task and were left out, ${counts['heldOut']} were held out, and ${counts['teachable']} were kept: in ${counts['samples']} answers each the base solved ${counts['unsolved']} of them never and ${counts['inBand']} now and then; ${counts['overBand']} that it solved at least nine times in ten were left out. Those it never solved are at the edge of a teacher's ability, not of the base's: traces show them to it, and GRPO, which is given the same tasks, leaves out groups without a difference. ${counts['lessons']} were taught. The ${counts['test']} test tasks were never in the base's corpus.`,
       `This call took ${minutes.toFixed(1)} minutes.`,
       ...(short ? ['Short form: too few steps and answers to show an effect.'] : [])
     ],

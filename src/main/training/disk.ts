@@ -17,14 +17,15 @@ const WHY: Readonly<Record<string, string>> = {
   EIO: 'the disk reported an error'
 }
 
-/** Runs file calls; whatever the system refuses becomes one sentence, `AppError('disk')`. */
-export function onDisk<T>(doing: string, work: () => T): T {
+/** Runs file calls; whatever the system refuses becomes one sentence, `AppError('disk')`. `advice`: for what is no run. */
+export function onDisk<T>(doing: string, work: () => T, advice?: string): T {
   try {
     return work()
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code
     if (cause instanceof AppError || code === undefined) throw cause
-    const hint = code === 'ENOSPC' || code === 'EDQUOT' ? 'free some space, then resume the run' : undefined
+    const full = code === 'ENOSPC' || code === 'EDQUOT'
+    const hint = advice ?? (full ? 'free some space, then resume the run' : undefined)
     throw new AppError('disk', `${doing}: ${WHY[code] ?? (cause as Error).message}`, hint, { cause })
   }
 }

@@ -17,10 +17,12 @@ import { loadModel } from '../engine/model.ts'
 import type { Model } from '../engine/model.ts'
 import { writePeft } from '../engine/peft.ts'
 import { bestCheckpoint, latestCheckpoint } from './checkpoint.ts'
+import { onDisk } from './disk.ts'
 import { modelCard } from './model-card.ts'
 
 /** Tokens of the greedy answer that the exported adapter is checked with. */
 const CHECKED_TOKENS = 32
+const ADVICE = 'Check that the folder can be written and that the disk has room.'
 const QUESTION = 'Tom has 17 boxes with 23 pencils each and gives 40 pencils away. How many pencils are left?'
 
 type TrainingRecipe = SftRecipe | GrpoRecipe
@@ -43,7 +45,7 @@ export const runExport: JobFunction<'export'> = async ({ to }, { emit, signal, r
     adapter = await loadAdapter(model, source.path)
 
     goOn('writing')
-    onDisk(`writing ${stage}`, () => mkdirSync(join(stage, 'peft'), { recursive: true }))
+    onDisk(`writing ${stage}`, () => mkdirSync(join(stage, 'peft'), { recursive: true }), ADVICE)
     adapter.save(join(stage, 'adapter.gguf'))
     writePeft(adapter, join(stage, 'peft'), basename(recipe.base))
 
@@ -59,12 +61,16 @@ export const runExport: JobFunction<'export'> = async ({ to }, { emit, signal, r
       )
     }
     const card = modelCard({ recipe, adapter, source: source.name, check: sentence(agreement) })
-    onDisk(`writing ${to}`, () => {
-      writeFileSync(join(stage, 'README.md'), card, { flush: true })
-      if (existsSync(to)) rmdirSync(to) // an empty folder
-      mkdirSync(dirname(to), { recursive: true })
-      renameSync(stage, to)
-    })
+    onDisk(
+      `writing ${to}`,
+      () => {
+        writeFileSync(join(stage, 'README.md'), card, { flush: true })
+        if (existsSync(to)) rmdirSync(to) // an empty folder
+        mkdirSync(dirname(to), { recursive: true })
+        renameSync(stage, to)
+      },
+      ADVICE
+    )
     return {
       to,
       source: source.path,
@@ -162,17 +168,4 @@ function sentence({ tokens, sameTokens, largest, mean, baseLargest, bound }: Agr
   const numbers = `${sameTokens} of ${tokens} greedy tokens are the same, raw logits differ by at most ${largest.toExponential(1)} (mean ${mean.toExponential(1)}, bound ${bound.toExponential(1)})`
   const kernels = `; without any adapter the base alone differs by ${baseLargest.toExponential(1)} between the two programs' kernels`
   return baseLargest > 0 ? numbers + kernels : numbers
-}
-
-function onDisk(what: string, work: () => void): void {
-  try {
-    work()
-  } catch (cause) {
-    throw new AppError(
-      'disk',
-      `${what} failed: ${(cause as Error).message}`,
-      'Check that the folder can be written and that the disk has room.',
-      { cause }
-    )
-  }
 }

@@ -10,8 +10,11 @@ import { seeded } from '../../shared/random.ts'
 import type { Metrics } from '../../shared/event.ts'
 import type { GrpoRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
+import type { Adapter } from '../engine/adapter.ts'
 import { Held } from '../engine/ffi/owned.ts'
+import type { Model } from '../engine/model.ts'
 import { Sampler } from '../engine/sampler.ts'
+import { comfortableWidth } from '../engine/sampling-memory.ts'
 import { equalityProcess } from '../evaluation/equality-process.ts'
 import { loadTasks, promptedTasks } from '../policy/tasksets.ts'
 import type { Prompted } from '../policy/tasksets.ts'
@@ -27,6 +30,7 @@ import type { Group, Means, Sampled } from './rollouts.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
+import type { RunPlan } from './session.ts'
 import { stopReason, watch } from './stop-rules.ts'
 import type { Watched } from './stop-rules.ts'
 import { policyUpdate } from './policy-update.ts'
@@ -43,15 +47,17 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     emit({ kind: 'phase', name: 'loading' })
     const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
     const rowTokens = Math.max(1024, contextTokens)
-    const width = recipe.rollout_width ?? Math.min(64, recipe.prompts_per_step * recipe.num_generations)
-    const session = held.own(
-      await openSession(
-        recipe,
-        (base) => planTrainer(base, { ...recipe, rowTokens, rollouts: { width, contextTokens } }, emit),
-        run.checkpoint
-      )
-    )
+    const rollouts = recipe.prompts_per_step * recipe.num_generations
+    const widthOn = (base: Model): number =>
+      recipe.rollout_width ?? comfortableWidth(base, contextTokens, rollouts, recipe.memory_limit_mib)
+    const planned = (start: Adapter): RunPlan => {
+      const width = widthOn(start.model)
+      const plan = planTrainer(start, { ...recipe, rowTokens, rollouts: { width, contextTokens } }, emit)
+      return { ...plan.settings, width }
+    }
+    const session = held.own(await openSession(recipe, planned, run.checkpoint, warn))
     const { dialogue, trainer, optimizer, adapter, model } = session
+    const width = session.plan.width ?? widthOn(model)
     const sampler = held.own(new Sampler(model, { width, contextTokens }))
     const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
     const prompting = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
@@ -86,7 +92,10 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       return Array.from({ length: count }, (_, i) => taskAt(from + i))
     }
 
-    /** Rounds of groups until enough of them have something to teach: a flat group has no gradient and is never trained on. */
+    /**
+     * Rounds of groups. With dynamic sampling a flat group is left out and another one sampled in its place; without it, it
+     * stays: its advantages are zero, but its tokens count in the normalisers, the KL and the entropy.
+     */
     const rolloutsOf = async (step: number): Promise<{ rounds: Sampled[]; kept: Group[] }> => {
       const rounds: Sampled[] = []
       const kept: Group[] = []
@@ -98,7 +107,7 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
           emit({ kind: 'progress', label: `step ${step} rollouts`, done, of })
         const sampled = await sampleGroups(means, asked, seed, progress)
         rounds.push(sampled)
-        kept.push(...sampled.groups.filter(({ flat }) => !flat))
+        kept.push(...sampled.groups.filter(({ flat }) => !flat || !recipe.dynamic_sampling))
       }
       return { rounds, kept }
     }
@@ -186,8 +195,9 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       if (kept.length === 0)
         warn(`step ${step}: in every group all ${recipe.num_generations} rewards were equal, so nothing was trained`)
 
+      run.stepped(step, metrics, kept.length === 0 || update.skipped < update.updates)
       const score = await measured(step, metrics)
-      run.afterStep(step, metrics, kept.length === 0 || update.skipped < update.updates, files, score)
+      run.afterStep(step, metrics, files, score)
       if (stopReason(state.watched)) run.save(step, metrics, files, score)
     }
     const stopped = stopReason(state.watched)

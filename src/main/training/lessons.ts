@@ -9,6 +9,8 @@ import { badLineText, readMessages } from '../data/prepare/messages.ts'
 import type { Sample } from '../data/prepare/messages.ts'
 import type { TrainSequence } from '../engine/batch.ts'
 import { epochs } from './epochs.ts'
+import { LEFT_OUT_FILE } from './left-out.ts'
+import type { LeftOut } from './left-out.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 
@@ -35,35 +37,44 @@ export function rowTokens(lessons: readonly Lesson[], recipe: SftRecipe): number
   return Math.max(longest, Math.min(1024, recipe.max_length))
 }
 
-/** Reads, renders and checks every sample. Throws AppError('data') when too many are bad or none is left. */
-export function lessonsOf(file: string, recipe: SftRecipe, dialogue: Dialogue, warn: (text: string) => void): Lesson[] {
+export type ReadLessons = {
+  readonly file: string
+  readonly lessons: readonly Lesson[]
+  /** In the order of the file. */
+  readonly leftOut: readonly LeftOut[]
+}
+
+/** Reads, renders and checks every sample. Throws AppError('data') for a file that cannot be read or is empty. */
+export function readLessons(file: string, recipe: SftRecipe, dialogue: Dialogue): ReadLessons {
   const { samples, bad } = readMessages(readText(file), file)
   const lessons: Lesson[] = []
-  const problems = bad.map((line) => badLineText(file, line))
-  let long = 0
-  for (const sample of samples) {
-    const lesson = lessonOf(sample, recipe, dialogue)
-    if (typeof lesson === 'string') problems.push(badLineText(file, { line: sample.line, why: lesson }))
-    else if (lesson.tokens.length > recipe.max_length) {
-      long++
-      warn(
-        `${file}:${sample.line}: left out whole: ${lesson.tokens.length} tokens exceed max_length ${recipe.max_length}`
-      )
-    } else lessons.push(lesson)
+  const leftOut: LeftOut[] = bad.map(({ line, why }) => ({ file, line, reason: why }))
+  for (const { line, ...sample } of samples) {
+    const lesson = lessonOf({ line, ...sample }, recipe, dialogue)
+    if (typeof lesson === 'string') leftOut.push({ file, line, reason: lesson })
+    else if (lesson.tokens.length > recipe.max_length)
+      leftOut.push({ file, line, tokens: lesson.tokens.length, reason: `longer than max_length ${recipe.max_length}` })
+    else lessons.push(lesson)
   }
-  const badShare = problems.length / (samples.length + bad.length)
-  for (const problem of problems.slice(0, 20)) warn(problem)
-  if (badShare > recipe.max_bad_share) {
+  return { file, lessons, leftOut: leftOut.sort((a, b) => a.line - b.line) }
+}
+
+/** What there is to learn from. Throws AppError('data') when too many samples are malformed or none is left. */
+export function requireLessons({ file, lessons, leftOut }: ReadLessons, recipe: SftRecipe): readonly Lesson[] {
+  const malformed = leftOut.filter(({ tokens }) => tokens === undefined)
+  const of = lessons.length + leftOut.length
+  if (malformed.length / of > recipe.max_bad_share) {
+    const { line, reason } = malformed[0]!
     throw new AppError(
       'data',
-      `${problems.length} of ${samples.length + bad.length} samples are malformed, more than max_bad_share ${recipe.max_bad_share}; the first: ${problems[0]}`,
-      'Mend them, or raise max_bad_share to leave them out.'
+      `${malformed.length} of ${of} samples are malformed, more than max_bad_share ${recipe.max_bad_share}; the first: ${badLineText(file, { line, why: reason })}`,
+      `Mend them (all are listed in ${LEFT_OUT_FILE} of the run), or raise max_bad_share to leave them out.`
     )
   }
   if (lessons.length === 0)
     throw new AppError(
       'data',
-      `${file}: no sample is left (${problems.length} malformed, ${long} too long)`,
+      `${file}: no sample is left (${malformed.length} malformed, ${leftOut.length - malformed.length} too long)`,
       'Raise max_length or mend the file.'
     )
   return lessons
@@ -84,7 +95,8 @@ function lessonOf(sample: Sample, recipe: SftRecipe, dialogue: Dialogue): Lesson
     const tokens = Int32Array.from([...prompt, ...response])
     return { prompt, tokens, mask: new Uint8Array(tokens.length).fill(1, prompt.length) }
   } catch (error) {
-    if (error instanceof AppError) throw error
+    // A template that refuses these messages says so of this sample; a base without one can be taught nothing.
+    if (error instanceof AppError && !dialogue.vocabulary.hasChatTemplate) throw error
     return (error as Error).message
   }
 }

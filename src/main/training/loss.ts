@@ -16,7 +16,7 @@ export type Floats = Float32Array | Float64Array
  * of use, and only of losses that need no more than the token itself).
  */
 export type TokenArrays = {
-  /** log π_θ(token), natural logarithm, temperature 1. */
+  /** log π_θ(token), natural logarithm, under the temperature the rollouts were sampled with. */
   readonly logprobs: Floats
   /** Entropy of the distribution at the token's position, nats. */
   readonly entropy: Floats

@@ -130,7 +130,7 @@ function lossSettings(recipe: GrpoRecipe): PolicyLossSettings {
     klEstimator: recipe.kl_estimator,
     entropyCoef: recipe.entropy_coef,
     ...(recipe.delta !== undefined && { delta: recipe.delta }),
-    ...(recipe.sampling_correction === 'truncate' && { samplingCap: recipe.sampling_correction_cap })
+    ...(recipe.sampling_correction === 'truncate' && { samplingCap: recipe.sampling_correction_cap ?? 2 })
   }
 }
 

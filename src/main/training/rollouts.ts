@@ -15,7 +15,7 @@ import type { ResolvedReward, ScoredReward } from '../reasoning/reward.ts'
 
 export type Scored = Graded & { readonly score: ScoredReward; readonly advantage: number }
 
-/** The G rollouts of one task. `flat`: equal rewards, so no gradient comes from it. */
+/** The G rollouts of one task. `flat`: equal rewards, so that every advantage is zero. */
 export type Group = Prompted & {
   readonly scored: readonly Scored[]
   readonly reward: { readonly mean: number; readonly std: number }
@@ -99,10 +99,14 @@ async function scoredGroup(
 }
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
+/** Of a sample (over n − 1), as TRL's nanstd. */
 const deviation = (values: readonly number[]): number =>
-  Math.sqrt(mean(values.map((value) => (value - mean(values)) ** 2)))
+  Math.sqrt(values.reduce((sum, value) => sum + (value - mean(values)) ** 2, 0) / (values.length - 1))
 
-/** Every rollout sampled in a step, flat groups included: names as in TRL's grpo_trainer, ours where it has none. */
+/**
+ * Every rollout sampled in a step, flat groups included: names as in TRL's grpo_trainer, ours where it has none. As there,
+ * `rewards/*` are the components' own scores; their weights are in `reward` alone.
+ */
 export function groupMetrics(groups: readonly Group[]): Metrics {
   const all = groups.flatMap(({ scored }) => scored)
   const lengths = (which: readonly Scored[]): number[] => which.map(({ rollout }) => rollout.tokens.length)
@@ -137,8 +141,8 @@ export function groupMetrics(groups: readonly Group[]): Metrics {
     frac_reward_zero_std: groups.filter(({ flat }) => flat).length / groups.length,
     accuracy: all.filter(({ verdict }) => verdict.kind === 'correct').length / all.length,
     well_formed: all.filter(({ trace }) => trace.kind === 'well-formed').length / all.length,
-    ...component('accuracy', all.map(({ score }) => score.weightedAccuracy)), // prettier-ignore
-    ...component('repetition', all.map(({ score }) => score.weightedRepetition)), // prettier-ignore
+    ...component('accuracy', all.map(({ score }) => score.accuracyScaled)), // prettier-ignore
+    ...component('repetition', all.map(({ score }) => score.repetition.value)), // prettier-ignore
     ...spread('completions/', lengths(all)),
     ...terminated,
     ...byVerdict,
@@ -157,7 +161,7 @@ export function sampleRows(group: Group, dialogue: Dialogue): SampleRow[] {
     verdict: verdict.kind === 'unreadable' ? `unreadable (${verdict.why})` : verdict.kind,
     stop: rollout.stop,
     length: rollout.tokens.length,
-    rewards: { accuracy: score.weightedAccuracy, repetition: score.weightedRepetition },
+    rewards: { accuracy: score.accuracyScaled, repetition: score.repetition.value },
     reward: score.reward,
     advantage
   }))

@@ -2,13 +2,13 @@
  * The frame of a run: its log, its checkpoints by step and by wall time, the non-finite steps in a row, its end. A recipe
  * calls it between steps and stays a page about training.
  */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import type { Emit, Metrics, RunEvent } from '../../shared/event.ts'
 import { bestCheckpoint, latestCheckpoint, pruneCheckpoints, recipeHash, writeCheckpoint } from './checkpoint.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
-import { onDisk } from './disk.ts'
+import { writeWholeFile } from '../engine/whole-file.ts'
 import { openRunLog } from './run-log.ts'
 import { stringify } from 'yaml'
 
@@ -38,8 +38,10 @@ export type Run = {
   attempt<T>(step: number, files: () => CheckpointFiles, work: () => Promise<T>): Promise<T>
   /** Runs what is measured after a step. When the user cancels in the middle, the step is saved; its measure is not. */
   measure<T>(step: number, metrics: Metrics, files: () => CheckpointFiles, work: () => Promise<T>): Promise<T>
-  /** After each step: throws when the user cancelled (a checkpoint is written first) or too many steps were not finite. */
-  afterStep(step: number, metrics: Metrics, applied: boolean, files: () => CheckpointFiles, score?: number): void
+  /** Right after a step's update: counts those that were not finite, and throws when they are too many in a row. */
+  stepped(step: number, metrics: Metrics, applied: boolean): void
+  /** After each step and its measure: saves where that is due; throws when the user cancelled (a checkpoint is written first). */
+  afterStep(step: number, metrics: Metrics, files: () => CheckpointFiles, score?: number): void
   /** Writes a checkpoint now. */
   save(step: number, metrics: Metrics, files: () => CheckpointFiles, score?: number): string
   finish(how: Extract<RunEvent, { kind: 'end' }>['how'], reason: string): void
@@ -69,10 +71,17 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
   let savedAt = Date.now()
   let savedStep = checkpoint?.manifest.step ?? 0
   let lastMetrics: Metrics = {}
-  let nonFinite = 0
+  let nonFinite = checkpoint?.manifest.nonFinite ?? 0
 
   const save: Run['save'] = (step, metrics, files, score) => {
-    const about = { step, recipeHash: hash, logBytes: log.mark(), metrics, ...(score === undefined ? {} : { score }) }
+    const about = {
+      step,
+      recipeHash: hash,
+      logBytes: log.mark(),
+      metrics,
+      ...(nonFinite > 0 && { nonFinite }),
+      ...(score !== undefined && { score })
+    }
     const path = writeCheckpoint(folder, about, files())
     pruneCheckpoints(folder, KEPT_CHECKPOINTS)
     savedAt = Date.now()
@@ -106,7 +115,7 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
       const words = `stopped after step ${step}; everything up to it is saved`
       return savingOnCancel({ step, metrics, words }, files, work)
     },
-    afterStep: (step, metrics, applied, files, score) => {
+    stepped: (step, metrics, applied) => {
       lastMetrics = metrics
       nonFinite = applied ? 0 : nonFinite + 1
       if (!applied)
@@ -122,9 +131,12 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
           `The last good checkpoint is ${bestOrLatest(folder)}; lower the learning rate and start from it.`
         )
       }
+    },
+    afterStep: (step, metrics, files, score) => {
       const bySteps = recipe.save_steps !== undefined && step % recipe.save_steps === 0
       const byClock = Date.now() - savedAt > recipe.save_minutes * 60_000
-      if (signal.aborted || (applied && (bySteps || byClock || score !== undefined))) save(step, metrics, files, score)
+      if (signal.aborted || (nonFinite === 0 && (bySteps || byClock || score !== undefined)))
+        save(step, metrics, files, score)
       if (signal.aborted) throw new AppError('cancelled', `stopped after step ${step}; everything up to it is saved`)
     },
     finish: (how, reason) => emit({ kind: 'end', how, reason }),
@@ -132,14 +144,9 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
   }
 }
 
-/** Renamed into place: a run that is killed here must find its recipe whole when it goes on. */
-function keepRecipe(folder: string, recipe: unknown): void {
-  const path = join(folder, 'recipe.yaml')
-  onDisk(`writing ${path}`, () => {
-    writeFileSync(`${path}.partial`, stringify(recipe), { flush: true })
-    renameSync(`${path}.partial`, path)
-  })
-}
+/** A run that is killed here must find its recipe whole when it goes on. */
+const keepRecipe = (folder: string, recipe: unknown): void =>
+  writeWholeFile(join(folder, 'recipe.yaml'), (path) => writeFileSync(path, stringify(recipe)))
 
 function bestOrLatest(folder: string): string {
   return (bestCheckpoint(folder) ?? latestCheckpoint(folder).checkpoint)?.path ?? 'none'

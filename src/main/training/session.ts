@@ -10,22 +10,31 @@ import { openBackend } from '../engine/backend.ts'
 import type { Backend } from '../engine/backend.ts'
 import { loadModel } from '../engine/model.ts'
 import type { Model } from '../engine/model.ts'
+import type { Plan } from '../engine/memory.ts'
 import { AdamW } from '../engine/optimizer.ts'
 import { Parameters } from '../engine/parameters.ts'
+import { resumedThreads } from '../engine/threads.ts'
 import { readF32, write } from '../engine/tensor.ts'
 import { Trainer } from '../engine/trainer.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
-import type { PlannedTrainer } from './plan.ts'
 
 export type SessionRecipe = {
   readonly base: string
   readonly adapter?: string | undefined
   readonly seed: number
   readonly threads?: number | undefined
+  /** How rollouts are sampled, where any are: the trainer's numbers are of the policy under the same temperature. */
+  readonly sampling?: { readonly temperature: number }
   readonly lora: LoraSettings
   readonly optimizer: OptimizerSettings
+}
+
+/** What a run is planned with; it keeps it when it is resumed, since other sizes would round differently. */
+export type RunPlan = Plan['settings'] & {
+  /** Sequences that are decoded at once. */
+  readonly width?: number
 }
 
 export type Session = {
@@ -35,20 +44,25 @@ export type Session = {
   readonly adapter: Adapter
   readonly trainer: Trainer
   readonly optimizer: AdamW
+  readonly plan: RunPlan
   /** Parameters, optimizer state and `state` as files of a checkpoint. */
   files(state: unknown): CheckpointFiles
   dispose(): void
 }
 
-/** Opens everything; from a checkpoint, with the parameters and moments it holds. What fails leaves nothing open. */
+/**
+ * Opens everything; from a checkpoint, with the parameters and moments it holds, the plan it ran with and, where the recipe
+ * names none, its number of threads. What fails leaves nothing open.
+ */
 export async function openSession(
   recipe: SessionRecipe,
-  plan: (model: Model) => PlannedTrainer,
-  checkpoint?: Checkpoint
+  plan: (adapter: Adapter) => RunPlan,
+  checkpoint: Checkpoint | undefined,
+  warn: (text: string) => void
 ): Promise<Session> {
   const held = new Held()
   try {
-    return await openInto(held, recipe, plan, checkpoint)
+    return await openInto(held, recipe, plan, checkpoint, warn)
   } catch (error) {
     held.dispose()
     throw error
@@ -58,19 +72,21 @@ export async function openSession(
 async function openInto(
   held: Held,
   recipe: SessionRecipe,
-  plan: (model: Model) => PlannedTrainer,
-  checkpoint: Checkpoint | undefined
+  plan: (adapter: Adapter) => RunPlan,
+  checkpoint: Checkpoint | undefined,
+  warn: (text: string) => void
 ): Promise<Session> {
-  const backend = held.own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
+  const earlier = checkpoint ? (JSON.parse(checkpoint.read('plan.json').toString()) as KeptPlan) : undefined
+  const threads = resumedThreads(recipe.threads, earlier?.threads, warn)
+  const backend = held.own(openBackend(threads === undefined ? {} : { threads }))
   const model = held.own(await loadModel(recipe.base, backend))
   const start = checkpoint ? join(checkpoint.path, 'adapter.gguf') : recipe.adapter
   const adapter = held.own(
     start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
   )
-  // A resumed run keeps the sizes it was planned with: other chunks would round differently.
-  const settings = checkpoint ? (JSON.parse(checkpoint.read('plan.json').toString()) as PlannedTrainer) : plan(model)
-  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }, { forward: settings.forward }))
-  const trainer = held.own(new Trainer(parameters, settings))
+  const planned: RunPlan = earlier ?? plan(adapter)
+  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }, { forward: planned.forward }))
+  const trainer = held.own(new Trainer(parameters, planned, { temperature: recipe.sampling?.temperature ?? 1 }))
   const { optimizer: o } = recipe
   const optimizer = held.own(
     new AdamW(parameters, {
@@ -89,16 +105,19 @@ async function openInto(
     adapter,
     trainer,
     optimizer,
+    plan: planned,
     files: (state) =>
       new Map<string, Uint8Array | string>([
         ['adapter.gguf', adapterBytes(adapter)],
         ['optimizer.bin', optimizerBytes(parameters)],
-        ['plan.json', JSON.stringify(settings)],
+        ['plan.json', JSON.stringify({ ...planned, threads: backend.threads } satisfies KeptPlan)],
         ['state.json', JSON.stringify({ optimizerSteps: optimizer.steps, state })]
       ]),
     dispose: () => held.dispose()
   }
 }
+
+type KeptPlan = RunPlan & { readonly threads?: number }
 
 /** The recipe's own state, as it was given to `files`. */
 export function stateOf<T>(checkpoint: Checkpoint): T {

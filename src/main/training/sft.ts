@@ -10,22 +10,25 @@ import { seeded } from '../../shared/random.ts'
 import type { Metrics } from '../../shared/event.ts'
 import type { SftRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
+import type { Adapter } from '../engine/adapter.ts'
 import { pack } from '../engine/batch.ts'
 import type { PackedBatch } from '../engine/batch.ts'
 import { Held } from '../engine/ffi/owned.ts'
+import type { Plan } from '../engine/memory.ts'
 import { Sampler } from '../engine/sampler.ts'
 import type { Trainer } from '../engine/trainer.ts'
-import { batchSource, lessonsOf, rowTokens, stepsOf, trainedTokens } from './lessons.ts'
+import { keepLeftOut, leftOutWords } from './left-out.ts'
+import { batchSource, readLessons, requireLessons, rowTokens, stepsOf, trainedTokens } from './lessons.ts'
 import type { Lesson } from './lessons.ts'
 import { sftLoss } from './loss.ts'
-import { planTrainer } from './plan.ts'
+import { planAnswers, planTrainer } from './plan.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
-import type { Session } from './session.ts'
+import type { RunPlan, Session } from './session.ts'
 
-/** Tokens so far: what a resumed run cannot derive from its step. */
-type State = { readonly tokens: number }
+/** What a resumed run cannot derive from its step: tokens so far, and how many answers an evaluation samples at once. */
+type State = { readonly tokens: number; readonly answersWidth?: number }
 
 export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tell, signal, runDir }) => {
   const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal })
@@ -33,20 +36,23 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
   const held = new Held()
   try {
     emit({ kind: 'phase', name: 'loading' })
-    const session = held.own(
-      await openSession(
-        recipe,
-        (model) => planTrainer(model, { ...recipe, rowTokens: Math.max(1024, recipe.max_length) }, emit),
-        run.checkpoint
-      )
-    )
+    const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
+    let plan: Plan | undefined // of a fresh run; one that goes on keeps its own
+    const planned = (start: Adapter): RunPlan => {
+      plan = planTrainer(start, { ...recipe, rowTokens: Math.max(1024, recipe.max_length) }, emit)
+      return plan.settings
+    }
+    const session = held.own(await openSession(recipe, planned, run.checkpoint, warn))
     const { dialogue, trainer, optimizer, adapter } = session
 
     // The lessons: every sample rendered and checked, long ones left out whole.
     emit({ kind: 'phase', name: 'checking samples' })
-    const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
-    const all = lessonsOf(recipe.train, recipe, dialogue, warn)
-    const separate = recipe.held_out === undefined ? null : lessonsOf(recipe.held_out, recipe, dialogue, warn)
+    const sources = [recipe.train, ...(recipe.held_out === undefined ? [] : [recipe.held_out])]
+    const read = sources.map((file) => readLessons(file, recipe, dialogue))
+    keepLeftOut(runDir, read.flatMap(({ leftOut }) => leftOut)) // prettier-ignore
+    for (const { file, lessons, leftOut } of read)
+      leftOutWords(file, leftOut, lessons.length + leftOut.length, recipe.max_length).forEach(warn)
+    const [all, separate] = read.map((one) => requireLessons(one, recipe)) as [Lessons, Lessons?]
     const shuffled = seeded(recipe.seed, 'held out').shuffle(all)
     const heldOutCount = separate ? 0 : Math.min(Math.floor(all.length * recipe.held_out_share), all.length - 1)
     const heldOut = separate ?? shuffled.slice(0, heldOutCount)
@@ -67,13 +73,20 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     })
 
     const batchOf = batchSource(lessons, recipe)
-    let seenTokens = run.checkpoint ? stateOf<State>(run.checkpoint).tokens : 0
-    const files = (): ReturnType<typeof session.files> => session.files({ tokens: seenTokens } satisfies State)
+    const earlier = run.checkpoint && stateOf<State>(run.checkpoint)
+    const answers = answersOf(heldOut, recipe)
+    const answersWidth =
+      earlier?.answersWidth ?? (plan && answers ? planAnswers(session.model, plan, answers, emit) : 1)
+    let seenTokens = earlier?.tokens ?? 0
+    const stateAt = (tokens: number): State => ({ tokens, answersWidth })
+    const files = (): ReturnType<typeof session.files> => session.files(stateAt(seenTokens))
     /** The held-out score after a step, higher is better; undefined where none is due. */
     const measured = async (step: number, metrics: Metrics): Promise<number | undefined> => {
       const due = step === steps || (recipe.eval_steps !== undefined && step % recipe.eval_steps === 0)
       if (heldOut.length === 0 || !due) return undefined
-      const evaluation = await run.measure(step, metrics, files, () => evaluate(heldOut, recipe, session, step, signal))
+      const evaluation = await run.measure(step, metrics, files, () =>
+        evaluate(heldOut, answersWidth, recipe, session, step, signal)
+      )
       emit({ kind: 'evaluation', step, metrics: evaluation })
       return -evaluation['loss']!
     }
@@ -91,8 +104,8 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
         : batch.flatMap((lesson) => pack([lesson], lesson.tokens.length))
       const total = rows.reduce((sum, row) => sum + row.tokens.length, 0)
 
-      const before = { tokens: seenTokens } satisfies State
-      const { loss, entropy } = await run.attempt(
+      const before = stateAt(seenTokens)
+      const { loss, entropy, top } = await run.attempt(
         step,
         () => session.files(before),
         () => gradientsOf(rows, trainer, signal)
@@ -107,6 +120,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       const metrics = {
         loss: loss / tokens,
         entropy: entropy / tokens,
+        mean_token_accuracy: top / tokens,
         learning_rate: rate,
         grad_norm: gradNorm,
         epoch: (step * recipe.train_batch_size) / lessons.length,
@@ -117,8 +131,9 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       }
       if (step % recipe.logging_steps === 0 || step === steps) emit({ kind: 'step', step, of: steps, metrics })
 
+      run.stepped(step, metrics, applied)
       const score = await measured(step, metrics)
-      run.afterStep(step, metrics, applied, files, score)
+      run.afterStep(step, metrics, files, score)
     }
 
     const path = join(runDir, 'adapter.gguf')
@@ -136,18 +151,20 @@ async function gradientsOf(
   rows: readonly PackedBatch[],
   trainer: Trainer,
   signal: AbortSignal
-): Promise<{ loss: number; entropy: number }> {
+): Promise<{ loss: number; entropy: number; top: number }> {
   let loss = 0
   let entropy = 0
+  let top = 0
   for (const row of rows) {
     const output = trainer.accumulate(row, ({ logprobs, entropy: h }, from) =>
       sftLoss({ logprobs, entropy: h, sequence: row.sequence.subarray(from, from + logprobs.length) }, 1)
     )
     loss -= output.logprobs.reduce((sum, value) => sum + value, 0)
     entropy += output.entropy.reduce((sum, value) => sum + value, 0)
+    top += output.top.reduce((sum, value) => sum + value, 0)
     await heardNoCancel(signal)
   }
-  return { loss, entropy }
+  return { loss, entropy, top }
 }
 
 /** Between rows: lets the event loop turn. Throws AppError('cancelled') once the signal has fired. */
@@ -156,9 +173,20 @@ async function heardNoCancel(signal: AbortSignal): Promise<void> {
   if (signal.aborted) throw new AppError('cancelled', 'training was cancelled')
 }
 
+type Lessons = readonly Lesson[]
+
+/** The answers an evaluation samples; null where it samples none. */
+function answersOf(heldOut: Lessons, recipe: SftRecipe): { count: number; contextTokens: number } | null {
+  const asked = heldOut.slice(0, recipe.eval_samples)
+  if (asked.length === 0) return null
+  const longest = asked.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
+  return { count: asked.length, contextTokens: longest + recipe.max_completion_length }
+}
+
 /** Mean loss of the held-out lessons, and the mean length of answers sampled to some of their prompts. */
 async function evaluate(
-  heldOut: readonly Lesson[],
+  heldOut: Lessons,
+  width: number,
   recipe: SftRecipe,
   session: Session,
   step: number,
@@ -166,22 +194,24 @@ async function evaluate(
 ): Promise<Record<string, number>> {
   const { trainer, model, adapter } = session
   let negative = 0
+  let top = 0
   for (const row of pack(heldOut, rowTokens(heldOut, recipe))) {
-    negative = trainer.score(row).logprobs.reduce((sum, logprob) => sum - logprob, negative)
+    const output = trainer.score(row)
+    negative = output.logprobs.reduce((sum, logprob) => sum - logprob, negative)
+    top = output.top.reduce((sum, hit) => sum + hit, top)
     await heardNoCancel(signal)
   }
-  const loss = negative / trainedTokens(heldOut)
-  if (recipe.eval_samples === 0) return { loss }
-  const asked = heldOut.slice(0, recipe.eval_samples)
-  const longest = asked.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
+  const tokens = trainedTokens(heldOut)
+  const metrics = { loss: negative / tokens, mean_token_accuracy: top / tokens }
+  const answers = answersOf(heldOut, recipe)
+  if (!answers) return metrics
   trainer.release() // sampling takes the memory of the activations
-  const sampler = new Sampler(model, {
-    width: Math.min(asked.length, 32),
-    contextTokens: longest + recipe.max_completion_length
-  })
+  const sampler = new Sampler(model, { width, contextTokens: answers.contextTokens })
   try {
     const { groups } = await sampler.generate(
-      asked.map(({ prompt }, i) => ({ prompt, seeds: [`${recipe.seed}/held out/${step}/${i}`] })),
+      heldOut
+        .slice(0, answers.count)
+        .map(({ prompt }, i) => ({ prompt, seeds: [`${recipe.seed}/held out/${step}/${i}`] })),
       {
         sampling: { temperature: 1, top_k: 0, top_p: 1, min_p: 0 },
         maxTokens: recipe.max_completion_length,
@@ -191,7 +221,7 @@ async function evaluate(
     )
     const rollouts = groups.flat()
     return {
-      loss,
+      ...metrics,
       'completions/mean_length': rollouts.reduce((sum, { tokens: t }) => sum + t.length, 0) / rollouts.length,
       'completions/clipped_ratio': rollouts.filter(({ stop }) => stop === 'length').length / rollouts.length
     }

@@ -200,6 +200,16 @@ describe('a job', () => {
     expect(lines.map((line) => line.kind)).toEqual(['phase', 'step', 'progress', 'result'])
   })
 
+  test('takes a PEFT folder as an adapter, and no other folder', async () => {
+    const peft = join(folder, 'peft')
+    mkdirSync(peft)
+    const refused = await sample('done', '--adapter', peft)
+    expect(refused).toMatchObject({ code: 5, err: expect.stringContaining('is a folder') as string })
+    writeFileSync(join(peft, 'adapter_config.json'), '{}')
+    expect((await sample('done', '--adapter', peft)).code).toBe(0)
+    expect((await sample('done', '--adapter', join(folder, 'none'))).code).toBe(5)
+  })
+
   test('that refuses is one sentence, a hint and its exit code', async () => {
     const { code, out, err } = await sample('refuse')
     expect({ code, out, err }).toEqual({ code: 4, out: '', err: 'train.jsonl:3: bad JSON\nmend the line\n' })

@@ -115,6 +115,20 @@ describe('rules between keys', () => {
       `${GRPO}reward: {l_max: 100, l_neg_control: 101}\n`,
       ['r.yaml:6: reward.l_neg_control: 101: must be l_max or less, here 100']
     ],
+    [
+      `${GRPO}delta: 1.28\nepsilon_high: 0.28\n`,
+      ['r.yaml:6: delta: 1.28: must be more than 1.28, 1 + epsilon_high: within it ratios are clipped already']
+    ],
+    [
+      `${GRPO}delta: 1.1\n`,
+      ['r.yaml:6: delta: 1.1: must be more than 1.2, 1 + epsilon: within it ratios are clipped already']
+    ],
+    [`${GRPO}delta: 3\n`, []],
+    [
+      `${GRPO}sampling_correction_cap: 3\n`,
+      ['r.yaml:6: sampling_correction_cap: 3: has no effect without sampling_correction: truncate']
+    ],
+    [`${GRPO}sampling_correction: truncate\nsampling_correction_cap: 3\n`, []],
     [`${GRPO}eval_steps: 5\n`, ['r.yaml:6: eval_steps: 5: needs held_out: there is nothing to evaluate on']],
     [`${SFT}held_out_share: 1\n`, ['r.yaml:5: held_out_share: 1: must be less than 1, or nothing is left to train on']],
     [

@@ -230,6 +230,6 @@ test('curves of a run: known metrics, by step, into their charts', () => {
   expect(chartsOf(curves).map(({ title, unit, series }) => [title, unit, series.map(seriesName)])).toEqual([
     ['Held-out accuracy', 'share', ['held-out', 'chain']],
     ['Reward', undefined, ['reward']],
-    ['Parts of the reward', undefined, ['format ok']]
+    ['Parts of the reward, before their weights', undefined, ['format ok']]
   ])
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { decontaminate, teachable } from '../../../src/main/data/prepare/curation.ts'
+import { bandCounts, decontaminate, teachable } from '../../../src/main/data/prepare/curation.ts'
 import type { Task } from '../../../src/shared/task.ts'
 
 const task = (id: string, prompt = id): Task => ({ id, source: 's', prompt, solution: '1', check: { kind: 'equal' } })
@@ -77,4 +77,14 @@ describe('decontaminate', () => {
       decontaminate([task('g', `${words('gamma', 12)} ${words('new', 6)}`)], test, { maxShare: 0.5 }).removed
     ).toHaveLength(0)
   })
+})
+
+it('counts where tasks lie against the band, with the edges that keep and remove them', () => {
+  const rates = [0, 0, 0.1, 0.25, 0.5, 0.9, 1]
+  const tasks = rates.map((_, i) => ({ id: String(i), source: 's', prompt: 'p', solution: '1', check: { kind: 'equal' } }) as const) // prettier-ignore
+  const passes = new Map(rates.map((rate, i) => [String(i), { correct: 100 * rate, samples: 100 }]))
+  const band = { minRate: 0.1, maxRate: 0.9 }
+  const counts = bandCounts([...tasks, { ...tasks[0]!, id: 'never sampled' }], passes, band)
+  expect(counts).toEqual({ unsolved: 2, under: 1, inside: 2, over: 2 })
+  expect(teachable(tasks, passes, { ...band, keepUnsolved: true }).kept).toHaveLength(counts.inside + counts.unsolved)
 })

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { seeded } from '../../../src/shared/random.ts'
 import { GrpoRecipe } from '../../../src/shared/recipe.ts'
 import type { PackedBatch } from '../../../src/main/engine/batch.ts'
+import type { HeadOutput } from '../../../src/main/engine/head.ts'
 import type { AdamW } from '../../../src/main/engine/optimizer.ts'
 import type { LossFunction, Trainer } from '../../../src/main/engine/trainer.ts'
 import { readMetrics } from '../../../src/main/training/metric-sums.ts'
@@ -30,9 +31,10 @@ async function updated(groups: readonly Group[], settings: object, applied = tru
     tasks: [{ family: 'linear' }],
     ...settings
   })
-  const output = ({ at }: PackedBatch): { logprobs: Float32Array; entropy: Float32Array } => ({
+  const output = ({ at }: PackedBatch): HeadOutput => ({
     logprobs: new Float32Array(at.length).fill(-1),
-    entropy: new Float32Array(at.length)
+    entropy: new Float32Array(at.length),
+    top: new Uint8Array(at.length)
   })
   let batches = 0
   let coefficients = 0

@@ -40,6 +40,35 @@ export function teachable(
   return { kept, removed }
 }
 
+/** Where tasks lie against a band of pass rates. Tasks without samples count nowhere. */
+export type BandCounts = {
+  /** Never solved. */
+  readonly unsolved: number
+  /** Solved, but not more often than `minRate`. */
+  readonly under: number
+  readonly inside: number
+  readonly over: number
+}
+
+/** Counts them, with the same edges as `teachable`. */
+export function bandCounts(
+  tasks: readonly Task[],
+  passes: ReadonlyMap<string, PassCount>,
+  { minRate = 0, maxRate = 0.7 }: { readonly minRate?: number; readonly maxRate?: number } = {}
+): BandCounts {
+  const rates = tasks.flatMap(({ id }) => {
+    const pass = passes.get(id)
+    return pass && pass.samples > 0 ? [pass.correct / pass.samples] : []
+  })
+  const count = (holds: (rate: number) => boolean): number => rates.filter(holds).length
+  return {
+    unsolved: count((rate) => rate === 0 && rate < maxRate),
+    under: count((rate) => rate > 0 && rate <= minRate && rate < maxRate),
+    inside: count((rate) => rate > minRate && rate < maxRate),
+    over: count((rate) => rate >= maxRate)
+  }
+}
+
 export type LeakReason =
   | { readonly kind: 'same text'; readonly testId: string }
   | { readonly kind: '13-gram'; readonly testId: string; readonly words: string }

@@ -59,6 +59,17 @@ const GRPO_RULES: readonly Rule<GrpoRecipe>[] = [
     allowed: (recipe) => `must be ${recipe.epsilon} or more, the value of epsilon`
   },
   {
+    path: ['delta'],
+    broken: (recipe) => recipe.delta !== undefined && recipe.delta <= 1 + (recipe.epsilon_high ?? recipe.epsilon),
+    allowed: (recipe) =>
+      `must be more than ${1 + (recipe.epsilon_high ?? recipe.epsilon)}, 1 + ${recipe.epsilon_high === undefined ? 'epsilon' : 'epsilon_high'}: within it ratios are clipped already`
+  },
+  {
+    path: ['sampling_correction_cap'],
+    broken: (recipe) => recipe.sampling_correction_cap !== undefined && recipe.sampling_correction === 'none',
+    allowed: () => 'has no effect without sampling_correction: truncate'
+  },
+  {
     path: ['reward', 'l_pos_control'],
     broken: ({ reward, ...recipe }) =>
       reward.l_pos_control !== undefined && reward.l_pos_control >= positiveLimit({ reward, ...recipe }),

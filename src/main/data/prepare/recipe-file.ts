@@ -26,6 +26,9 @@ const FOLDER_KEY = 'output_dir'
 /** A folder with this file is an adapter too: PEFT's. */
 const PEFT_CONFIG = 'adapter_config.json'
 
+export const isPeftAdapter = (path: string): boolean =>
+  statSync(join(path, PEFT_CONFIG), { throwIfNoEntry: false })?.isFile() ?? false
+
 /** Reads and checks a recipe file whose `kind` must be `expected`; throws one AppError that lists every problem. */
 export function readRecipeFile(file: string, expected?: Recipe['kind']): RecipeFile {
   let text: string
@@ -130,9 +133,8 @@ function missingFiles(recipe: Recipe): Problem[] {
   const problems: Problem[] = []
   eachText(recipe, (path, text) => {
     const key = String(path.at(-1))
+    if (key === 'adapter' && isPeftAdapter(text)) return
     const found = statSync(text, { throwIfNoEntry: false })
-    if (key === 'adapter' && found?.isDirectory() && statSync(join(text, PEFT_CONFIG), { throwIfNoEntry: false }))
-      return
     if (FILE_KEYS.has(key) && !found?.isFile()) {
       problems.push({ path, value: text, allowed: found ? 'must be a file, this is a folder' : 'no such file' })
     } else if (key === FOLDER_KEY && found && !found.isDirectory()) {

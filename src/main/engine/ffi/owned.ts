@@ -44,6 +44,16 @@ export class Held {
   }
 }
 
+/** Runs `work`; when it fails, these are disposed of, first to last, before the error goes on. */
+export function orDispose<T>(made: readonly { dispose(): void }[], work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    for (const it of made) it.dispose()
+    throw error
+  }
+}
+
 /** What is alive now, by kind; an empty record when nothing leaks. */
 export function ownedCounts(): Record<string, number> {
   return Object.fromEntries([...alive].filter(([, count]) => count > 0))

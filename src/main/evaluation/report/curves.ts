@@ -21,7 +21,7 @@ const RULES: readonly Rule[] = [
   },
   { title: 'Response length', match: /^(?:eval\/)?completions\/(mean|mean_terminated)_length$/, unit: 'tokens' },
   { title: 'Reward', match: /^reward$/ },
-  { title: 'Parts of the reward', match: /^rewards\/(.+)\/mean$/ },
+  { title: 'Parts of the reward, before their weights', match: /^rewards\/(.+)\/mean$/ },
   { title: 'Cut off at the limit', match: /^completions\/clipped_ratio$/, unit: 'share' },
   { title: 'Groups without a signal', match: /^frac_reward_zero_std$/, unit: 'share' },
   { title: 'Entropy', match: /^entropy$/, unit: 'nats' },
