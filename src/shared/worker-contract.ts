@@ -45,7 +45,9 @@ export const JOB_INPUTS = {
     merge: z.enum(['auto', ...MERGE_TYPES]).optional(),
     quantize: z.array(z.enum(QUANTIZATIONS)).default([]),
     scores: path.optional()
-  })
+  }),
+  /** A PEFT folder or a GGUF adapter as a checked GGUF adapter for this base. */
+  import: z.strictObject({ adapter: path, base: path, to: path, threads })
 } as const
 
 export type JobKind = keyof typeof JOB_INPUTS

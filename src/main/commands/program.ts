@@ -239,6 +239,27 @@ const COMMANDS: readonly Entry[] = [
     }
   },
   {
+    name: 'import <adapter>',
+    about: 'Turn an adapter of PEFT’s, or another GGUF adapter, into one that fits this base, and check it.',
+    example: 'reasonsmith import peft-folder --base base.gguf --to adapter.gguf',
+    options: [
+      new Option('--base <gguf>', 'the base it was trained on').makeOptionMandatory(),
+      new Option('--to <file>', 'the GGUF adapter to write').makeOptionMandatory(),
+      threads
+    ],
+    action: async ([adapter = ''], { base, to, threads: count }, run) => {
+      if (!existsSync(adapter)) throw new AppError('model', `no such adapter: ${adapter}`)
+      requireModel(String(base))
+      await readBaseFacts(String(base))
+      await run('import', {
+        adapter: resolve(adapter),
+        base: resolve(String(base)),
+        to: resolve(String(to)),
+        threads: count
+      })
+    }
+  },
+  {
     name: 'resume <run>',
     about: 'Continue a run that was stopped or that crashed, from its last checkpoint.',
     example: 'reasonsmith resume runs/grpo',

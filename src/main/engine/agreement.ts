@@ -91,13 +91,18 @@ export const learnedDifference = (answers: readonly PolicyAnswer[]): LogitDiffer
     answers.map(({ baseRows }) => baseRows)
   )
 
+export type AdapterAgreement = Agreement & {
+  /** What |Δlogit| is without any adapter. */
+  readonly baseLargest: number
+}
+
 /** The base with the exported adapter through `stock`, against the policy. */
 export async function compareAdapter(
   stock: Stock,
   model: Model,
   answers: readonly PolicyAnswer[],
   adapterPath: string
-): Promise<Agreement & { readonly baseLargest: number }> {
+): Promise<AdapterAgreement> {
   const ours = answers.map(({ rows }) => rows)
   const ourBase = answers.map(({ baseRows }) => baseRows)
   const theirs = await stock.rowsAlong(model.info.path, answers, adapterPath)

@@ -156,5 +156,9 @@ export async function quantizeModel(backend: Backend, from: string, to: string, 
     return
   }
   rmSync(to, { force: true })
-  throw notWritten(to)
+  throw new AppError(
+    'disk',
+    `${to} could not be written by llama.cpp's quantiser`,
+    'Check that the disk has room; with REASONSMITH_NATIVE_LOG=1 it says more.'
+  )
 }

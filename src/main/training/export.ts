@@ -14,7 +14,7 @@ import { parseRecipe } from '../data/prepare/recipe-file.ts'
 import { dumpAdapter, loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import { compareAdapter, contextFor, learnedDifference, policyAnswers } from '../engine/agreement.ts'
-import type { Agreement } from '../engine/agreement.ts'
+import type { AdapterAgreement } from '../engine/agreement.ts'
 import { openBackend } from '../engine/backend.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { usualMergeType } from '../engine/merge.ts'
@@ -25,8 +25,8 @@ import { writePeft } from '../engine/peft.ts'
 import { openStock } from '../engine/stock.ts'
 import type { Stock } from '../engine/stock.ts'
 import { environmentRecord } from '../evaluation/environment.ts'
-import { dialogueOf, taskMessages } from '../policy/dialogue.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
+import { adapterSentence, CHECKED_TOKENS, promptsOf, QUESTIONS } from './check-questions.ts'
 import { bestCheckpoint, latestCheckpoint } from './checkpoint.ts'
 import { dataFacts, fileFacts, lastEvaluation, scoreFacts } from './export-facts.ts'
 import { exportMerged, mergedName, mergedSentence } from './export-merged.ts'
@@ -34,13 +34,6 @@ import type { MergedFile } from './export-merged.ts'
 import { modelCard } from './model-card.ts'
 import { modelfile } from './modelfile.ts'
 
-/** Tokens of each greedy answer that every file is checked with. */
-const CHECKED_TOKENS = 32
-const QUESTIONS = [
-  'Tom has 17 boxes with 23 pencils each and gives 40 pencils away. How many pencils are left?',
-  'Solve 3x + 5 = 20 for x.',
-  'Which is larger, 7 * 8 or 60 - 5?'
-]
 /** Ollama's own default; more where the training saw more. */
 const USUAL_CONTEXT = 4096
 
@@ -79,7 +72,7 @@ export const runExport: JobFunction<'export'> = async (input, { emit, signal, ru
     if (!agreement.agrees) {
       throw new AppError(
         'export',
-        `llama.cpp with the exported adapter does not compute what was trained: ${sentence(agreement)}`,
+        `llama.cpp with the exported adapter does not compute what was trained: ${adapterSentence(agreement)}`,
         'Nothing was written. This is a bug, or the base file changed since the run; please report it.'
       )
     }
@@ -213,20 +206,6 @@ async function verifyPeft(model: Model, adapter: Adapter, folder: string): Promi
   }
 }
 
-/** The questions as the run asked its own, the system message included where the context of the base has room for it. */
-function promptsOf({ vocabulary, config }: Model, system: string): Int32Array[] {
-  const room = config.contextLength - CHECKED_TOKENS
-  const dialogue = dialogueOf(vocabulary)
-  const tokens = (question: string, message: string): Int32Array =>
-    vocabulary.hasChatTemplate
-      ? dialogue.promptTokens(taskMessages(question, message))
-      : vocabulary.tokenize(message === '' ? question : `${message}\n\n${question}`)
-  return QUESTIONS.map((question) => {
-    const whole = tokens(question, system)
-    return whole.length <= room ? whole : tokens(question, '').slice(0, room)
-  })
-}
-
 function modelfileOf({ vocabulary, config }: Model, recipe: TrainingRecipe, merged: readonly MergedFile[]): string {
   const trained = recipe.kind === 'sft' ? recipe.max_length : recipe.max_prompt_length + recipe.max_completion_length
   const quantised = merged
@@ -244,20 +223,12 @@ function modelfileOf({ vocabulary, config }: Model, recipe: TrainingRecipe, merg
   })
 }
 
-type Checked = Agreement & { readonly baseLargest: number }
-
-function sentence({ tokens, sameTokens, largest, mean, baseLargest, bound }: Checked): string {
-  const numbers = `${sameTokens} of ${tokens} greedy tokens are the same, raw logits differ by at most ${largest.toExponential(1)} (mean ${mean.toExponential(1)}, bound ${bound.toExponential(1)})`
-  const kernels = `; without any adapter the base alone differs by ${baseLargest.toExponential(1)} between the two programs' kernels`
-  return baseLargest > 0 ? numbers + kernels : numbers
-}
-
 /** One line a file, and what the numbers are to be held against: how far training moved the base. */
-function checksOf(agreement: Checked, merged: readonly MergedFile[], learned: LogitDifference): string[] {
+function checksOf(agreement: AdapterAgreement, merged: readonly MergedFile[], learned: LogitDifference): string[] {
   const far = (it: MergedFile): string =>
     it.agreement.meanKl >= learned.meanKl ? '; rounding moved the model as far as the training did' : ''
   return [
-    `adapter.gguf: ${sentence(agreement)}`,
+    `adapter.gguf: ${adapterSentence(agreement)}`,
     ...merged.map((it) => `${it.file}: ${mergedSentence(it.agreement)}${far(it)}`),
     ...(merged.length > 0
       ? [
