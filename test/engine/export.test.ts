@@ -22,6 +22,7 @@ import { readSafetensors, writeSafetensors } from '../../src/main/engine/safeten
 import { openStock } from '../../src/main/engine/stock.ts'
 import { readF32, write } from '../../src/main/engine/tensor.ts'
 import { Trainer } from '../../src/main/engine/trainer.ts'
+import { keepResults } from '../../src/main/evaluation/run-files.ts'
 import { writeCheckpoint } from '../../src/main/training/checkpoint.ts'
 import { runExport } from '../../src/main/training/export.ts'
 import type { MergedFile } from '../../src/main/training/export-merged.ts'
@@ -155,6 +156,26 @@ function runFolder(name: string): string {
   writeFileSync(join(path, 'recipe.yaml'), stringify(recipe))
   return path
 }
+/** An evaluation's folder: this adapter has answered its one task. */
+function evaluated(name: string, adapter: string): string {
+  const path = join(folder, name)
+  mkdirSync(path)
+  const recipe = EvaluateRecipe.parse({
+    kind: 'evaluate',
+    base: BASE,
+    output_dir: path,
+    policies: [{ name: 'taught', adapter }],
+    tasksets: [{ name: 'sums', tasks: [{ family: 'arithmetic' }] }]
+  })
+  writeFileSync(join(path, 'recipe.yaml'), stringify(recipe))
+  const run = { correct: true, length: 5, stop: 'eos', verdict: 'correct' } as const
+  keepResults(path, {
+    results: [{ stage: 'taught', taskset: 'sums', items: [{ taskId: 'a', runs: [run] }] }],
+    traces: []
+  })
+  return path
+}
+
 const exported = (
   runDir: string,
   to: string,
@@ -209,7 +230,8 @@ describe('export', () => {
     copyFileSync(ADAPTER, join(run, 'adapter.gguf'))
     writeFileSync(join(run, 'gone.jsonl'), '{"messages":[]}\n\n{"messages":[]}')
     const to = join(folder, 'merged-out')
-    const result = (await exported(run, to, { merge: 'auto', quantize: ['Q8_0'] })) as {
+    const scores = evaluated('measured', join(run, 'adapter.gguf'))
+    const result = (await exported(run, to, { merge: 'auto', quantize: ['Q8_0'], scores })) as {
       merged: MergedFile[]
       lines: string[]
       files: string[]
@@ -220,8 +242,15 @@ describe('export', () => {
     for (const file of result.files) expect(existsSync(join(to, file)), file).toBe(true)
     const card = readFileSync(join(to, 'README.md'), 'utf8')
     const sha256 = createHash('sha256').update(readFileSync(BASE)).digest('hex')
-    for (const said of ['merged-Q8_0.gguf', sha256, 'train: `gone.jsonl`, 2 lines', 'kind: sft', 'None were measured'])
+    for (const said of [
+      'merged-Q8_0.gguf',
+      sha256,
+      'train: `gone.jsonl`, 2 lines',
+      'kind: sft',
+      'this adapter is the stage taught'
+    ])
       expect(card).toContain(said)
+    expect(card).toMatch(/\| sums \| taught \| 100\.0 \|/)
     expect(card).not.toContain(folder)
     const ollama = readFileSync(join(to, 'Modelfile'), 'utf8')
     expect(ollama).toMatch(/^FROM \.\/merged-Q8_0\.gguf\n# FROM \.\/merged-F16\.gguf$/m)

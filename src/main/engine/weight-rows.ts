@@ -132,7 +132,7 @@ const UNIT: Readonly<Record<number, readonly [relative: number, absolute: number
 /**
  * The relative rms error that storing in a type may cost. Of a floating-point type it is the rounding unit (`rms` is that of
  * the tensor, for numbers so small that their rounding is absolute). In b bits with a scale per block, evenly rounded normal
- * numbers lose about 2^-b of their rms; four times that is allowed for those with heavier tails. A matrix in the wrong
+ * numbers lose about 2^-b of their rms; four times that is allowed, which blocks of one large number do not reach either. A matrix in the wrong
  * place has an error of √2.
  */
 function allowed(type: number, rms: number): number {
@@ -173,7 +173,7 @@ export async function compareWeights(
       continue
     }
     const count = rowsOf(tensor) * tensor.ne[0]
-    const relative = sums.squares === 0 ? 0 : Math.sqrt(sums.difference / sums.squares)
+    const relative = sums.difference === 0 ? 0 : Math.sqrt(sums.difference / sums.squares)
     const bound = allowed(other.type, Math.sqrt(sums.squares / count))
     if (relative > bound) {
       throw refuse(
@@ -184,7 +184,7 @@ export async function compareWeights(
     total.difference += sums.difference
     total.squares += sums.squares
   }
-  return { relative: Math.sqrt(total.difference / total.squares), worst }
+  return { relative: total.difference === 0 ? 0 : Math.sqrt(total.difference / total.squares), worst }
 }
 
 const floats = (bytes: Uint8Array): Float32Array => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)

@@ -98,7 +98,7 @@ const short = (value: number): string => (value === 0 ? '0' : value.toExponentia
 export function mergedSentence(agreement: MergedAgreement): string {
   const { meanKl, bound, tokens, sameTokens, sameFirst, largest, carried } = agreement
   return [
-    `mean KL ${short(meanKl)} nats per token (rounding explains up to ${short(bound)})`,
+    `mean KL ${short(meanKl)} nats per token (bound ${short(bound)})`,
     `${sameTokens} of ${tokens} greedy tokens are the same (the first ${sameFirst.join(', ')} of each answer)`,
     `logits differ by at most ${short(largest)}`,
     ...(carried === null ? [] : [`it carries ${(100 * carried).toFixed(0)} % of what the training changed`])

@@ -28,7 +28,8 @@ export function modelfile(facts: ModelfileFacts): string {
       ? [
           `# The adapter fits this base and no other. Put the base beside this file, or write its path.`,
           `FROM ./${base}`,
-          `ADAPTER ./${adapter}`
+          `ADAPTER ./${adapter}`,
+          '# Ollama takes adapters for some architectures only; where it refuses this one, export with --merge.'
         ]
       : [`FROM ./${first}`, ...others.map((file) => `# FROM ./${file}`)]
   return `# ollama create my-model -f Modelfile && ollama run my-model
