@@ -38,7 +38,10 @@ test.skipIf(!existsSync(BASE))(
     writeFileSync(join(run, 'recipe.yaml'), stringify(recipe))
     const to = join(folder, 'out')
     const context = { emit: () => undefined, signal: new AbortController().signal, runDir: run }
-    const result = (await runExport({ to, merge: 'auto', quantize: ['Q8_0', 'Q4_K_M'] }, context)) as { agreement: Agreement; lines: string[] }
+    const result = (await runExport({ to, merge: 'auto', quantize: ['Q8_0', 'Q4_K_M'] }, context)) as {
+      agreement: Agreement
+      lines: string[]
+    }
     console.log(result.lines.join('\n'), '\n', JSON.stringify(result.agreement))
     expect(result.agreement.agrees).toBe(true)
     expect(result.agreement.sameTokens).toBe(96)
