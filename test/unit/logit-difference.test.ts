@@ -1,5 +1,6 @@
 /** The numbers of a comparison of logits, against hand-made ones. */
 import { expect, test } from 'vitest'
+import { seeded } from '../../src/shared/random.ts'
 import { carriedShare, isDifferent, logitDifference } from '../../src/main/engine/logit-difference.ts'
 
 const rows = (...values: number[][]): Float32Array[] => values.map((row) => Float32Array.from(row))
@@ -33,4 +34,17 @@ test('the share of what was learned, whatever is added to a whole row', () => {
   const on = (share: number) => [rows([0 + share + 7, 1 + 7, 2 - share + 7])]
   for (const share of [0, 0.5, 1, 2]) expect(carriedShare(ours, base, on(share))).toBeCloseTo(share, 6)
   expect(carriedShare(base, base, ours)).toBeNull()
+})
+
+test('noise of the kernel that both come from draws the share to a half, from one and from nothing alike', () => {
+  const random = seeded(1)
+  const n = 20_000
+  const draw = (): number[] => Array.from({ length: n }, () => random.normal())
+  const [clean, learned, ofBase, ofOurs] = [draw(), draw(), draw(), draw()]
+  const sum = (...parts: number[][]): Float32Array[] => [
+    Float32Array.from({ length: n }, (_, i) => parts.reduce((total, part) => total + part[i]!, 0))
+  ]
+  const [base, ours] = [[sum(clean, ofBase)], [sum(clean, learned, ofOurs)]] // |ours − base|² is 3, the noise 2 of it
+  expect(carriedShare(ours, base, [sum(clean, learned)])).toBeCloseTo(1 - 2 / 3 / 2, 1)
+  expect(carriedShare(ours, base, [sum(clean)])).toBeCloseTo(2 / 3 / 2, 1)
 })

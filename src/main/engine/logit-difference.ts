@@ -46,9 +46,9 @@ export function isDifferent(ours: readonly LogitRows[], theirs: readonly LogitRo
 
 /**
  * How much of the way from `base` to `ours` the logits `theirs` have gone: the least-squares β of theirs − base = β (ours −
- * base) + noise, every row's mean taken off, since it changes no probability. 1: all of it, 0: nothing was learned by
- * `theirs`, 2: twice. Noise of another kernel or type is independent of the direction and hardly moves it. Null where `ours`
- * is `base`.
+ * base) + noise, every row's mean taken off, since it changes no probability. 1: all of it, 0: nothing, 2: twice. Where
+ * `ours` and `base` come from one kernel with noise of its own (quantised activations), β is drawn to ½: with x the noise's
+ * share of |ours − base|², all of it shows as 1 − x/2 and nothing as x/2. Null where `ours` is `base`.
  */
 export function carriedShare(
   ours: readonly LogitRows[],

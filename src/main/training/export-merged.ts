@@ -10,6 +10,7 @@ import { Held } from '../engine/ffi/owned.ts'
 import { readGguf } from '../engine/gguf.ts'
 import type { GgufInfo } from '../engine/gguf.ts'
 import { quantizeModel, writeMerged } from '../engine/merge.ts'
+import type { LogitDifference } from '../engine/logit-difference.ts'
 import type { Stock } from '../engine/stock.ts'
 import { compareWeights, isMatrix, WeightRows } from '../engine/weight-rows.ts'
 
@@ -94,13 +95,17 @@ function disagreement(file: string, agreement: MergedAgreement, merged: boolean)
 
 const short = (value: number): string => (value === 0 ? '0' : value.toExponential(1))
 
-/** What was compared and found, in words. */
-export function mergedSentence(agreement: MergedAgreement): string {
+/** Where the training moved the model less than this many times as far as rounding does, what it carries says little. */
+const FAINT = 5
+
+/** What was compared and found, in words; beside what the training changed, where that is known. */
+export function mergedSentence(agreement: MergedAgreement, learned?: LogitDifference): string {
   const { meanKl, bound, tokens, sameTokens, sameFirst, largest, carried } = agreement
+  const isFaint = learned !== undefined && learned.meanKl < FAINT * meanKl
   return [
     `mean KL ${short(meanKl)} nats per token (bound ${short(bound)})`,
     `${sameTokens} of ${tokens} greedy tokens are the same (the first ${sameFirst.join(', ')} of each answer)`,
     `logits differ by at most ${short(largest)}`,
-    ...(carried === null ? [] : [`it carries ${(100 * carried).toFixed(0)} % of what the training changed`])
+    ...(carried === null || isFaint ? [] : [`it carries ${(100 * carried).toFixed(0)} % of what the training changed`])
   ].join(', ')
 }

@@ -229,7 +229,7 @@ function checksOf(agreement: AdapterAgreement, merged: readonly MergedFile[], le
     it.agreement.meanKl >= learned.meanKl ? '; rounding moved the model as far as the training did' : ''
   return [
     `adapter.gguf: ${adapterSentence(agreement)}`,
-    ...merged.map((it) => `${it.file}: ${mergedSentence(it.agreement)}${far(it)}`),
+    ...merged.map((it) => `${it.file}: ${mergedSentence(it.agreement, learned)}${far(it)}`),
     ...(merged.length > 0
       ? [
           `for comparison, the base without the adapter: mean KL ${learned.meanKl.toExponential(1)}, ${learned.sameTokens} of ${learned.tokens} greedy tokens are the same`
