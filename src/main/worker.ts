@@ -12,5 +12,6 @@ serveJob({
   report: async () => (await import('./evaluation/report.ts')).runReport,
   demo: async () => (await import('./training/demo.ts')).runDemo,
   export: async () => (await import('./training/export.ts')).runExport,
+  import: async () => (await import('./training/import.ts')).runImport,
   doctor: async () => (await import('./engine/doctor.ts')).runDoctor
 })

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { EXIT_CODES } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 import type { RunEvent } from './event.ts'
+import { MERGE_TYPES, QUANTIZATIONS } from './export-types.ts'
 import { AnsweringSettings, EvaluateRecipe, GrpoRecipe, SftRecipe } from './recipe.ts'
 
 const path = z.string().min(1)
@@ -35,8 +36,18 @@ export const JOB_INPUTS = {
   demo: z.strictObject({ short: z.boolean().default(false), seed, threads }),
   /** Writes `report.md` and `report.html` into the run's folder. */
   report: z.strictObject({}),
-  /** The trained adapter as GGUF and in PEFT's format into `to`. */
-  export: z.strictObject({ to: path })
+  /**
+   * The trained adapter as GGUF and in PEFT's format into `to`; with `merge` also base and adapter in one GGUF (`auto`: BF16
+   * of a BF16 base, else F16), with `quantize` that model quantised. `scores`: the folder of an evaluation for the card.
+   */
+  export: z.strictObject({
+    to: path,
+    merge: z.enum(['auto', ...MERGE_TYPES]).optional(),
+    quantize: z.array(z.enum(QUANTIZATIONS)).default([]),
+    scores: path.optional()
+  }),
+  /** A PEFT folder or a GGUF adapter as a checked GGUF adapter for this base. */
+  import: z.strictObject({ adapter: path, base: path, to: path, threads })
 } as const
 
 export type JobKind = keyof typeof JOB_INPUTS

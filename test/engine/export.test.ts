@@ -1,24 +1,31 @@
 /** What is handed over: PEFT's names and rows against PEFT's own export, the GGUF against node-llama-cpp's own interface. */
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { AppError } from '../../src/shared/errors.ts'
+import type { Emit } from '../../src/shared/event.ts'
 import { EvaluateRecipe, SftRecipe } from '../../src/shared/recipe.ts'
+import type { JobInput } from '../../src/shared/worker-contract.ts'
+import { seeded } from '../../src/shared/random.ts'
 import { dumpAdapter, loadAdapter } from '../../src/main/engine/adapter.ts'
 import type { Adapter } from '../../src/main/engine/adapter.ts'
-import { compareWithStock } from '../../src/main/engine/agreement.ts'
+import { compareAdapter, contextFor, policyAnswers } from '../../src/main/engine/agreement.ts'
 import type { Agreement } from '../../src/main/engine/agreement.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
 import { Parameters } from '../../src/main/engine/parameters.ts'
 import { peftConfig, peftTensors, writePeft } from '../../src/main/engine/peft.ts'
 import { readSafetensors, writeSafetensors } from '../../src/main/engine/safetensors.ts'
+import { openStock } from '../../src/main/engine/stock.ts'
 import { readF32, write } from '../../src/main/engine/tensor.ts'
 import { Trainer } from '../../src/main/engine/trainer.ts'
+import { keepResults } from '../../src/main/evaluation/run-files.ts'
 import { writeCheckpoint } from '../../src/main/training/checkpoint.ts'
 import { runExport } from '../../src/main/training/export.ts'
+import type { MergedFile } from '../../src/main/training/export-merged.ts'
 import { largestDifference } from './compare.ts'
 import { logSoftmax } from './decode.ts'
 import { temporaryFolder } from './folder.ts'
@@ -149,8 +156,33 @@ function runFolder(name: string): string {
   writeFileSync(join(path, 'recipe.yaml'), stringify(recipe))
   return path
 }
-const exported = (runDir: string, to: string): Promise<unknown> =>
-  runExport({ to }, { emit: () => undefined, signal: new AbortController().signal, runDir })
+/** An evaluation's folder: this adapter has answered its one task. */
+function evaluated(name: string, adapter: string): string {
+  const path = join(folder, name)
+  mkdirSync(path)
+  const recipe = EvaluateRecipe.parse({
+    kind: 'evaluate',
+    base: BASE,
+    output_dir: path,
+    policies: [{ name: 'taught', adapter }],
+    tasksets: [{ name: 'sums', tasks: [{ family: 'arithmetic' }] }]
+  })
+  writeFileSync(join(path, 'recipe.yaml'), stringify(recipe))
+  const run = { correct: true, length: 5, stop: 'eos', verdict: 'correct' } as const
+  keepResults(path, {
+    results: [{ stage: 'taught', taskset: 'sums', items: [{ taskId: 'a', runs: [run] }] }],
+    traces: []
+  })
+  return path
+}
+
+const exported = (
+  runDir: string,
+  to: string,
+  more: Partial<JobInput<'export'>> = {},
+  signal = new AbortController().signal,
+  emit: Emit = () => undefined
+): Promise<unknown> => runExport({ to, quantize: [], ...more }, { emit, signal, runDir })
 
 describe('export', () => {
   test('a finished run: files, and the same logits through node-llama-cpp', async () => {
@@ -158,10 +190,11 @@ describe('export', () => {
     copyFileSync(ADAPTER, join(run, 'adapter.gguf'))
     const to = join(folder, 'out', 'finished')
     const result = (await exported(run, to)) as { agreement: Agreement; lines: string[] }
-    expect(result.agreement).toMatchObject({ agrees: true, tokens: 32, sameTokens: 32 })
+    expect(result.agreement).toMatchObject({ agrees: true, tokens: 96, sameTokens: 96 })
     expect(result.agreement.largest).toBeLessThan(1e-3)
     expect(readdirSync(to, { recursive: true }).sort()).toEqual(
       [
+        'Modelfile',
         'README.md',
         'adapter.gguf',
         'peft',
@@ -192,6 +225,76 @@ describe('export', () => {
     expect(result.lines[0]).toContain('the best checkpoint of unfinished, step 2')
   })
 
+  test('merged and quantised: each file is checked, the card and the Modelfile name them', async () => {
+    const run = runFolder('merged')
+    copyFileSync(ADAPTER, join(run, 'adapter.gguf'))
+    writeFileSync(join(run, 'gone.jsonl'), '{"messages":[]}\n\n{"messages":[]}')
+    const to = join(folder, 'merged-out')
+    const scores = evaluated('measured', join(run, 'adapter.gguf'))
+    const result = (await exported(run, to, { merge: 'auto', quantize: ['Q8_0'], scores })) as {
+      merged: MergedFile[]
+      lines: string[]
+      files: string[]
+    }
+    console.log(result.lines.join('\n'))
+    expect(result.merged.map(({ file }) => file)).toEqual(['merged-F16.gguf', 'merged-Q8_0.gguf'])
+    for (const { agreement } of result.merged) expect(agreement).toMatchObject({ agrees: true, tokens: 96 })
+    for (const file of result.files) expect(existsSync(join(to, file)), file).toBe(true)
+    const card = readFileSync(join(to, 'README.md'), 'utf8')
+    const sha256 = createHash('sha256').update(readFileSync(BASE)).digest('hex')
+    for (const said of [
+      'merged-Q8_0.gguf',
+      sha256,
+      'train: `gone.jsonl`, 2 lines',
+      'kind: sft',
+      'this adapter is the stage taught'
+    ])
+      expect(card).toContain(said)
+    expect(card).toMatch(/\| sums \| taught \| 100\.0 \|/)
+    expect(card).not.toContain(folder)
+    const ollama = readFileSync(join(to, 'Modelfile'), 'utf8')
+    expect(ollama).toMatch(/^FROM \.\/merged-Q8_0\.gguf\n# FROM \.\/merged-F16\.gguf$/m)
+    expect(ollama).not.toContain('ADAPTER')
+  })
+
+  test('only quantised: the merged file it is made from does not stay', async () => {
+    const run = runFolder('quantised')
+    copyFileSync(ADAPTER, join(run, 'adapter.gguf'))
+    const to = join(folder, 'quantised-out')
+    await exported(run, to, { quantize: ['Q4_0'] })
+    expect(readdirSync(to).filter((name) => name.startsWith('merged'))).toEqual(['merged-Q4_0.gguf'])
+  })
+
+  test('what rounding cannot explain is an error, and nothing is written', async () => {
+    const run = runFolder('too-far')
+    const adapter = await goldenAdapter()
+    const { backend } = adapter.model
+    for (const { b } of adapter.pairs) {
+      const random = seeded(1, 'too far', String(b.ptr))
+      write(
+        backend,
+        b,
+        readF32(backend, b).map(() => 2 * random.normal())
+      )
+    }
+    adapter.save(join(run, 'adapter.gguf'))
+    const to = join(folder, 'too-far-out')
+    await expect(exported(run, to, { quantize: ['Q2_K'] })).rejects.toMatchObject({ code: 'export' })
+    expect(readdirSync(folder).filter((name) => name.startsWith('too-far-out'))).toEqual([])
+  })
+
+  test('stopped while merging it leaves nothing', async () => {
+    const run = runFolder('stopped')
+    copyFileSync(ADAPTER, join(run, 'adapter.gguf'))
+    const stopper = new AbortController()
+    const emit: Emit = (event) => {
+      if (event.kind === 'phase' && event.name.startsWith('merging')) stopper.abort()
+    }
+    const to = join(folder, 'stopped-out')
+    await expect(exported(run, to, { merge: 'F16' }, stopper.signal, emit)).rejects.toMatchObject({ code: 'cancelled' })
+    expect(readdirSync(folder).filter((name) => name.startsWith('stopped-out'))).toEqual([])
+  })
+
   test('an adapter that is not what is in memory is noticed', async () => {
     const adapter = await goldenAdapter()
     const { backend } = adapter.model
@@ -202,7 +305,9 @@ describe('export', () => {
       readF32(backend, b).map((value, i) => (i === 7 ? value + 0.05 : value))
     )
     const prompt = Int32Array.from({ length: 16 }, (_, i) => 5 + i)
-    const agreement = await compareWithStock(adapter.model, adapter, ADAPTER, prompt, 8)
+    const answers = await policyAnswers(adapter.model, adapter, [prompt], 8)
+    const stock = await openStock({ contextTokens: contextFor([prompt], 8), threads: 1 })
+    const agreement = await compareAdapter(stock, adapter.model, answers, ADAPTER).finally(() => stock.dispose())
     expect(agreement.baseLargest).toBeLessThan(1e-3)
     expect(agreement.largest).toBeGreaterThan(1e-3)
     expect(agreement.agrees).toBe(false)

@@ -73,5 +73,6 @@ serveJob({
   demo: unused,
   report: unused,
   export: unused,
+  import: unused,
   sample: () => Promise.resolve(async ({ prompt }, context) => SCRIPTS[prompt]!(context))
 })

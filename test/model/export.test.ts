@@ -38,10 +38,13 @@ test.skipIf(!existsSync(BASE))(
     writeFileSync(join(run, 'recipe.yaml'), stringify(recipe))
     const to = join(folder, 'out')
     const context = { emit: () => undefined, signal: new AbortController().signal, runDir: run }
-    const result = (await runExport({ to }, context)) as { agreement: Agreement; lines: string[] }
+    const result = (await runExport({ to, merge: 'auto', quantize: ['Q8_0', 'Q4_K_M'] }, context)) as {
+      agreement: Agreement
+      lines: string[]
+    }
     console.log(result.lines.join('\n'), '\n', JSON.stringify(result.agreement))
     expect(result.agreement.agrees).toBe(true)
-    expect(result.agreement.sameTokens).toBe(32)
+    expect(result.agreement.sameTokens).toBe(96)
     expect(result.agreement.largest).toBeLessThan(1e-3)
     expect(readFileSync(join(to, 'README.md'), 'utf8')).toContain('Q4_1')
   }

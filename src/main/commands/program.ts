@@ -4,6 +4,8 @@ import { join, resolve } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { ZodError } from 'zod'
 import { AppError, EXIT_CODES } from '../../shared/errors.ts'
+import { MERGE_TYPES, QUANTIZATIONS } from '../../shared/export-types.ts'
+import type { Quantization } from '../../shared/export-types.ts'
 import type { Recipe } from '../../shared/recipe.ts'
 import { JOB_INPUTS } from '../../shared/worker-contract.ts'
 import type { Job, JobKind } from '../../shared/worker-contract.ts'
@@ -102,6 +104,15 @@ const number = (text: string): number => {
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It must be a number.')
   return value
 }
+/** `Q8_0,Q4_K_M` in any case, without repeats. */
+const quantizations = (text: string): Quantization[] => {
+  const names = [...new Set(text.split(',').map((name) => name.trim().toUpperCase()))]
+  const unknown = names.find((name) => !QUANTIZATIONS.some((it) => it === name))
+  if (unknown === undefined) return names as Quantization[]
+  throw new InvalidArgumentError(`"${unknown}" is none of ${QUANTIZATIONS.join(', ')}.`)
+}
+/** Nearly without loss, and what most people run. */
+const USUAL_QUANTIZATIONS: readonly Quantization[] = ['Q8_0', 'Q4_K_M']
 const threads = new Option('--threads <count>', 'CPU threads; default: the processors this process may use').argParser(
   integer(1)
 )
@@ -198,10 +209,57 @@ const COMMANDS: readonly Entry[] = [
   },
   {
     name: 'export <run>',
-    about: 'Write the trained adapter as GGUF (llama.cpp) and in PEFT’s format.',
-    example: 'reasonsmith export runs/grpo --to adapters/grpo',
-    options: [new Option('--to <folder>', 'where the files go').makeOptionMandatory()],
-    action: async ([folder = ''], { to }, run) => run('export', { to: resolve(String(to)) }, existingRun(folder))
+    about:
+      'Write the trained adapter as GGUF and in PEFT’s format, merged and quantised if asked, checked by loading it again.',
+    example:
+      'reasonsmith export runs/grpo --to adapters/grpo\nreasonsmith export runs/grpo --to models/grpo --all --scores runs/evaluate',
+    options: [
+      new Option('--to <folder>', 'where the files go').makeOptionMandatory(),
+      new Option('--merge', 'also base and adapter in one GGUF'),
+      new Option('--merge-type <type>', 'what they are merged in; default: BF16 for a BF16 base, else F16').choices(
+        MERGE_TYPES
+      ),
+      new Option(
+        '--quantize <types>',
+        `also the merged model in these types, such as ${USUAL_QUANTIZATIONS.join()}`
+      ).argParser(quantizations),
+      new Option('--all', `the same as --merge --quantize ${USUAL_QUANTIZATIONS.join()}`),
+      new Option('--scores <run>', 'an evaluation whose accuracies the card shows')
+    ],
+    action: async ([folder = ''], options, run) => {
+      const { to, merge, mergeType, quantize, all, scores } = options
+      await run(
+        'export',
+        {
+          to: resolve(String(to)),
+          merge: mergeType ?? (merge === true || all === true ? 'auto' : undefined),
+          quantize: quantize ?? (all === true ? USUAL_QUANTIZATIONS : []),
+          scores: typeof scores === 'string' ? existingRun(scores) : undefined
+        },
+        existingRun(folder)
+      )
+    }
+  },
+  {
+    name: 'import <adapter>',
+    about: 'Turn an adapter of PEFT’s, or another GGUF adapter, into one that fits this base, and check it.',
+    example: 'reasonsmith import peft-folder --base base.gguf --to adapter.gguf',
+    options: [
+      new Option('--base <gguf>', 'the base it was trained on').makeOptionMandatory(),
+      new Option('--to <file>', 'the GGUF adapter to write').makeOptionMandatory(),
+      threads
+    ],
+    action: async ([adapter = ''], { base, to, threads: count }, run) => {
+      if (!existsSync(adapter)) throw new AppError('model', `no such adapter: ${adapter}`)
+      requireModel(String(base))
+      await readBaseFacts(String(base))
+      await run('import', {
+        adapter: resolve(adapter),
+        base: resolve(String(base)),
+        to: resolve(String(to)),
+        threads: count
+      })
+    }
   },
   {
     name: 'resume <run>',

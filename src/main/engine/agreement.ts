@@ -1,90 +1,62 @@
 /**
- * Does stock llama.cpp, through node-llama-cpp's own interface, compute with an exported adapter what the trainer's policy
- * computes with the adapter in memory? Raw logits are compared, after every token of a greedy answer.
+ * Does stock llama.cpp, through node-llama-cpp's own interface, compute with an exported file what the trainer's policy
+ * computes with the adapter in memory? Raw logits are compared, after every token of a few greedy answers.
  *
- * The base alone is compared too: node-llama-cpp may repack quantised weights for other kernels, which sum in another order
- * and round activations elsewhere. What the base alone differs by is no fault of the adapter, and is the measure then.
+ * An adapter must give the same logits. The base alone is compared too: node-llama-cpp may repack quantised weights for other
+ * kernels, which sum in another order and round activations elsewhere. What the base alone differs by is no fault of the
+ * adapter, and is the measure then. A merged model has other weights and is held to what their rounding explains.
  */
 import koffi from 'koffi'
-import { getLlama, LlamaLogLevel } from 'node-llama-cpp'
-import type { LlamaModel, Token } from 'node-llama-cpp'
 import type { Adapter } from './adapter.ts'
 import { Decoder } from './decoder.ts'
+import { carriedShare, isDifferent, likeliest, logitDifference } from './logit-difference.ts'
+import type { LogitDifference, LogitRows } from './logit-difference.ts'
 import type { Model } from './model.ts'
+import type { Stock } from './stock.ts'
+import { TYPE } from './tensor.ts'
 
-/** Logits are held to this, in absolute terms. */
+/** Logits of an adapter are held to this, in absolute terms. */
 export const LOGIT_BOUND = 1e-3
 /** Where the base alone differs by more, with adapter they may differ by this many times as much. */
 const KERNEL_NOISE_FACTOR = 3
 
-export type Agreement = {
-  readonly tokens: number
-  /** How many tokens of the greedy answer are the same. */
-  readonly sameTokens: number
-  /** |Δlogit| over all tokens and the whole vocabulary. */
-  readonly largest: number
-  readonly mean: number
-  /** The same of the base without adapter. */
-  readonly baseLargest: number
-  /** What `largest` was held to. */
+/** One greedy answer of the policy, through end-of-turn tokens, with and (along the same tokens) without adapter. */
+export type PolicyAnswer = {
+  readonly prompt: Int32Array
+  readonly tokens: readonly number[]
+  readonly rows: LogitRows
+  readonly baseRows: LogitRows
+}
+
+export type Agreement = LogitDifference & {
+  /** What was held to a bound: |Δlogit| of an adapter, the mean KL of a merged model. */
+  readonly measure: 'largest' | 'meanKl'
   readonly bound: number
-  readonly answer: string
   readonly agrees: boolean
 }
 
-type Rows = readonly Float32Array[]
+/** Tokens of context that answers need. */
+export const contextFor = (prompts: readonly Int32Array[], count: number): number =>
+  Math.ceil((Math.max(...prompts.map((prompt) => prompt.length)) + count) / 256) * 256
 
-/** Answers `prompt` greedily with `count` tokens (through end-of-turn tokens) by the policy in memory and compares. */
-export async function compareWithStock(
+/** Answers every prompt with `count` tokens by the policy in memory. */
+export async function policyAnswers(
   model: Model,
   adapter: Adapter,
-  adapterPath: string,
-  prompt: Int32Array,
+  prompts: readonly Int32Array[],
   count: number
-): Promise<Agreement> {
-  const contextTokens = Math.ceil((prompt.length + count) / 256) * 256
-  const decoder = new Decoder(model, { width: 1, contextTokens })
-  let ours: Rows
-  let ourBase: Rows
-  let tokens: readonly number[]
+): Promise<PolicyAnswer[]> {
+  const decoder = new Decoder(model, { width: 1, contextTokens: contextFor(prompts, count) })
   try {
-    ours = await decodedRows(decoder, adapter, prompt, count)
-    tokens = ours.map(likeliest)
-    ourBase = await decodedRows(decoder, null, prompt, count, tokens)
+    const answers: PolicyAnswer[] = []
+    for (const prompt of prompts) {
+      const rows = await decodedRows(decoder, adapter, prompt, count)
+      const tokens = rows.map(likeliest)
+      answers.push({ prompt, tokens, rows, baseRows: await decodedRows(decoder, null, prompt, count, tokens) })
+    }
+    return answers
   } finally {
     decoder.dispose()
-  }
-  const llama = await getLlama({
-    gpu: false,
-    build: 'never',
-    skipDownload: true,
-    progressLogs: false,
-    logLevel: LlamaLogLevel.disabled
-  })
-  try {
-    const stock = await llama.loadModel({ modelPath: model.info.path })
-    const settings = { contextTokens, threads: model.backend.threads, prompt, tokens }
-    const theirs = await stockRows(stock, { ...settings, lora: adapterPath })
-    const theirBase = await stockRows(stock, settings)
-    const { largest, mean } = difference(ours, theirs)
-    const { largest: baseLargest } = difference(ourBase, theirBase)
-    const bound = Math.max(LOGIT_BOUND, baseLargest > LOGIT_BOUND ? KERNEL_NOISE_FACTOR * baseLargest : 0)
-    // a token may differ only where two logits are closer than the two programs
-    const same = theirs.map((row, i) => likeliest(row) === tokens[i])
-    const tied = theirs.every((row, i) => same[i] || row[likeliest(row)]! - row[tokens[i]!]! <= 2 * largest)
-    const sameTokens = same.filter(Boolean).length
-    return {
-      tokens: count,
-      sameTokens,
-      largest,
-      mean,
-      baseLargest,
-      bound,
-      answer: model.vocabulary.decode(tokens),
-      agrees: largest <= bound && (bound === LOGIT_BOUND ? sameTokens === count : tied)
-    }
-  } finally {
-    await llama.dispose()
   }
 }
 
@@ -95,7 +67,7 @@ async function decodedRows(
   prompt: Int32Array,
   count: number,
   forced?: readonly number[]
-): Promise<Rows> {
+): Promise<LogitRows> {
   const { size } = decoder.model.vocabulary
   const row = (logits: bigint): Float32Array =>
     Float32Array.from(koffi.decode(logits, 'float', size) as ArrayLike<number>)
@@ -112,56 +84,109 @@ async function decodedRows(
   return rows
 }
 
-/** The same from node-llama-cpp, led along `tokens`. */
-async function stockRows(
-  model: LlamaModel,
-  s: { contextTokens: number; threads: number; prompt: Int32Array; tokens: readonly number[]; lora?: string }
-): Promise<Rows> {
-  const context = await model.createContext({
-    contextSize: s.contextTokens,
-    threads: s.threads,
-    ignoreMemorySafetyChecks: true,
-    ...(s.lora !== undefined && { lora: s.lora })
-  })
-  try {
-    const sequence = context.getSequence()
-    const after = async (tokens: readonly number[]): Promise<Float32Array> => {
-      const last = tokens.at(-1) as Token
-      const next = { generateNext: { token: true, logits: true, options: { temperature: 0 } } } as const
-      const out = await sequence.controlledEvaluate([...(tokens.slice(0, -1) as Token[]), [last, next]])
-      const logits = out.at(-1)?.next.logits
-      if (!logits) throw new Error('node-llama-cpp gave no logits')
-      const row = new Float32Array(logits.size)
-      for (const [token, logit] of logits) row[token] = logit
-      return row
-    }
-    const rows = [await after([...s.prompt])]
-    for (const token of s.tokens.slice(0, -1)) rows.push(await after([token]))
-    return rows
-  } finally {
-    await context.dispose()
-  }
+/** What the training changed: the base alone along the policy's answers. The yardstick of every other difference. */
+export const learnedDifference = (answers: readonly PolicyAnswer[]): LogitDifference =>
+  logitDifference(
+    answers.map(({ rows }) => rows),
+    answers.map(({ baseRows }) => baseRows)
+  )
+
+export type AdapterAgreement = Agreement & {
+  /** What |Δlogit| is without any adapter. */
+  readonly baseLargest: number
 }
 
-function likeliest(row: Float32Array): number {
-  let best = 0
-  for (let token = 1; token < row.length; token++) if (row[token]! > row[best]!) best = token
-  return best
+/** The base with the exported adapter through `stock`, against the policy. */
+export async function compareAdapter(
+  stock: Stock,
+  model: Model,
+  answers: readonly PolicyAnswer[],
+  adapterPath: string
+): Promise<AdapterAgreement> {
+  const ours = answers.map(({ rows }) => rows)
+  const ourBase = answers.map(({ baseRows }) => baseRows)
+  const theirs = await stock.rowsAlong(model.info.path, answers, adapterPath)
+  const theirBase = await stock.rowsAlong(model.info.path, answers)
+  const found = logitDifference(ours, theirs)
+  const { largest: baseLargest } = logitDifference(ourBase, theirBase)
+  const noisy = baseLargest > LOGIT_BOUND
+  const bound = noisy ? Math.max(LOGIT_BOUND, KERNEL_NOISE_FACTOR * baseLargest) : LOGIT_BOUND
+  // a token may differ only where kernels differ, and two logits are closer than the two programs
+  const sameChoice = noisy ? !isDifferent(ours, theirs, 2 * found.largest) : found.sameTokens === found.tokens
+  const agrees = found.largest <= bound && sameChoice
+  return { ...found, measure: 'largest', bound, agrees, baseLargest }
 }
 
-function difference(a: Rows, b: Rows): { largest: number; mean: number } {
-  let largest = 0
-  let sum = 0
-  let count = 0
-  a.forEach((row, i) => {
-    const other = b[i]!
-    if (row.length !== other.length) throw new Error(`${row.length} logits and ${other.length}`)
-    for (let token = 0; token < row.length; token++) {
-      const apart = Math.abs(row[token]! - other[token]!)
-      largest = Math.max(largest, Number.isNaN(apart) ? Infinity : apart)
-      sum += apart
-    }
-    count += row.length
-  })
-  return { largest, mean: sum / count }
+/** Relative rms that rounding activations costs in each kernel: half a unit of F16 and BF16. */
+const ACTIVATION_ROUNDING: Readonly<Record<number, number>> = {
+  [TYPE.F32]: 0,
+  [TYPE.F16]: 2 ** -12,
+  [TYPE.BF16]: 2 ** -9
+}
+/** Of quantised types: 8 bits in blocks of up to 256, whose largest of normal numbers is 2.9 deviations. */
+const BLOCK_ROUNDING = 2.9 / 127 / Math.sqrt(12)
+/** Keys and values are F16 in either program; inputs a little apart round to different sides. */
+const CACHE_ROUNDING = 2 ** -12
+/** Beyond one nat per token the file is another model, whatever rounding may explain. */
+const MOST_KL = 1
+/** For gains above one on the way to the logits. */
+const GAIN = 2
+
+export type Rounding = {
+  /** Relative rms error of the file's weights (`compareWeights`). */
+  readonly weights: number
+  /** Types of the matrices of the file, and of the base the policy runs on. */
+  readonly types: readonly number[]
+  readonly baseTypes: readonly number[]
+  /** Matrices that a token passes one after another: the linears of every layer, and the head. */
+  readonly depth: number
+}
+
+/**
+ * How far rounding may move the logits, rms, for logits of standard deviation `spread`. Each of `depth` matrices adds an
+ * independent relative error: that of the file's weights, that of activations in either program's kernels, and that of the
+ * cache. Independent errors add up as √depth (a random walk with gain one); twice that is allowed.
+ */
+export function roundingBound({ weights, types, baseTypes, depth }: Rounding, spread: number): number {
+  const activations = (of: readonly number[]): number =>
+    Math.max(...of.map((type) => ACTIVATION_ROUNDING[type] ?? BLOCK_ROUNDING))
+  const each = Math.hypot(weights, activations(types), activations(baseTypes), CACHE_ROUNDING)
+  return GAIN * each * Math.sqrt(depth) * spread
+}
+
+/**
+ * Of what the training changed, a merged model must carry all. Noise of the base's kernels draws that share to ½ (see
+ * `carriedShare`; 0.58 was measured on a Q4_1 base with an adapter hardly stronger than the noise), so no more is asked than
+ * what noise alone cannot take away.
+ */
+const CARRIED = { least: 0.25, most: 1.75 }
+
+export type MergedAgreement = Agreement & {
+  /** `carriedShare` of what the training changed; null where it changed nothing. */
+  readonly carried: number | null
+}
+
+/**
+ * A merged model through `stock`, against the policy. An error δ of the logits moves the distribution by a KL of δ²/2 at most
+ * (to second order); that of `roundingBound` is the bound of the mean, one nat at most. `strict`, for a model that is merged
+ * and not quantised, also wants what the training changed, and the same greedy tokens, except where the policy's own logits
+ * of the two tokens are closer than twice four times that δ.
+ */
+export async function compareMerged(
+  stock: Stock,
+  answers: readonly PolicyAnswer[],
+  path: string,
+  rounding: Rounding,
+  strict: boolean
+): Promise<MergedAgreement> {
+  const ours = answers.map(({ rows }) => rows)
+  const base = answers.map(({ baseRows }) => baseRows)
+  const theirs = await stock.rowsAlong(path, answers)
+  const found = logitDifference(ours, theirs)
+  const carried = carriedShare(ours, base, theirs)
+  const delta = roundingBound(rounding, found.spread)
+  const bound = Math.min(MOST_KL, delta ** 2 / 2)
+  const merged = carried === null || (carried >= CARRIED.least && carried <= CARRIED.most)
+  const agrees = found.meanKl <= bound && (!strict || (merged && !isDifferent(ours, theirs, 2 * 4 * delta)))
+  return { ...found, measure: 'meanKl', bound, agrees, carried }
 }

@@ -47,7 +47,8 @@ export function writeGguf(backend: Backend, path: string, content: GgufContent):
   })
 }
 
-function copyMetadata(backend: Backend, from: string, into: Pointer): void {
+/** Copies every key of a file into a `gguf_context`. Throws AppError('model') where it cannot be read. */
+export function copyMetadata(backend: Backend, from: string, into: Pointer): void {
   const { ggml } = backend.native
   const source = ggml.gguf_init_from_file(from, { no_alloc: true, ctx: null })
   if (source === null) throw new AppError('model', `${from}: the metadata could not be read`)
@@ -55,7 +56,7 @@ function copyMetadata(backend: Backend, from: string, into: Pointer): void {
   ggml.gguf_free(source)
 }
 
-function setValue(backend: Backend, file: Pointer, key: string, value: GgufValue): void {
+export function setValue(backend: Backend, file: Pointer, key: string, value: GgufValue): void {
   const { ggml } = backend.native
   const set: { [K in GgufValue['kind']]: (v: Extract<GgufValue, { kind: K }>['value']) => void } = {
     text: (v) => ggml.gguf_set_val_str(file, key, v),

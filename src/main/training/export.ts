@@ -1,70 +1,114 @@
 /**
- * Handing over what was trained: the adapter as GGUF for llama.cpp and as a PEFT folder for Transformers, with a short card.
- * Written beside the target, checked there against the policy in memory, and only then put in place.
+ * Handing over what was trained: the adapter as GGUF for llama.cpp and as a PEFT folder for Transformers; on request merged
+ * into its base, and quantised; an Ollama Modelfile; a card. Written beside the target, every file loaded again there and
+ * held against the policy in memory, and only then put in place.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
+import { AnsweringSettings } from '../../shared/recipe.ts'
 import type { GrpoRecipe, SftRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
 import { parseRecipe } from '../data/prepare/recipe-file.ts'
 import { dumpAdapter, loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
-import { compareWithStock } from '../engine/agreement.ts'
-import type { Agreement } from '../engine/agreement.ts'
+import { compareAdapter, contextFor, learnedDifference, policyAnswers } from '../engine/agreement.ts'
+import type { AdapterAgreement } from '../engine/agreement.ts'
 import { openBackend } from '../engine/backend.ts'
+import { Held } from '../engine/ffi/owned.ts'
+import { usualMergeType } from '../engine/merge.ts'
 import { loadModel } from '../engine/model.ts'
+import type { LogitDifference } from '../engine/logit-difference.ts'
 import type { Model } from '../engine/model.ts'
 import { writePeft } from '../engine/peft.ts'
+import { openStock } from '../engine/stock.ts'
+import type { Stock } from '../engine/stock.ts'
+import { environmentRecord } from '../evaluation/environment.ts'
+import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
+import { adapterSentence, CHECKED_TOKENS, promptsOf, QUESTIONS } from './check-questions.ts'
 import { bestCheckpoint, latestCheckpoint } from './checkpoint.ts'
 import { onDisk } from './disk.ts'
+import { dataFacts, fileFacts, lastEvaluation, scoreFacts } from './export-facts.ts'
+import { exportMerged, mergedName, mergedSentence } from './export-merged.ts'
+import type { MergedFile } from './export-merged.ts'
 import { modelCard } from './model-card.ts'
+import { modelfile } from './modelfile.ts'
 
-/** Tokens of the greedy answer that the exported adapter is checked with. */
-const CHECKED_TOKENS = 32
+/** Ollama's own default; more where the training saw more. */
+const USUAL_CONTEXT = 4096
 const ADVICE = 'Check that the folder can be written and that the disk has room.'
-const QUESTION = 'Tom has 17 boxes with 23 pencils each and gives 40 pencils away. How many pencils are left?'
 
 type TrainingRecipe = SftRecipe | GrpoRecipe
 
-export const runExport: JobFunction<'export'> = async ({ to }, { emit, signal, runDir }) => {
-  const goOn = (phase: string): void => {
+export const runExport: JobFunction<'export'> = async (input, { emit, signal, runDir }) => {
+  const { to, merge, quantize, scores } = input
+  const goOn = (phase?: string): void => {
     if (signal.aborted) throw new AppError('cancelled', 'the export was stopped; nothing was written')
-    emit({ kind: 'phase', name: phase })
+    if (phase !== undefined) emit({ kind: 'phase', name: phase })
   }
   goOn('loading')
   refuseOccupied(to)
   const recipe = recipeOf(runDir)
   const source = trainedAdapter(runDir)
-  const backend = openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads })
+  const measured = scores === undefined ? undefined : scoreFacts(scores, [source.path])
   const stage = `${to}.${process.pid}.partial`
-  let model: Model | undefined
-  let adapter: Adapter | undefined
+  const held = new Held()
+  let stock: Stock | undefined
   try {
-    model = await loadModel(recipe.base, backend)
-    adapter = await loadAdapter(model, source.path)
+    const backend = held.own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
+    const model = held.own(await loadModel(recipe.base, backend))
+    const adapter = held.own(await loadAdapter(model, source.path))
+    const prompts = promptsOf(model, systemOf(recipe))
+    const answers = await policyAnswers(model, adapter, prompts, CHECKED_TOKENS)
+    const learned = learnedDifference(answers)
+    stock = await openStock({ contextTokens: contextFor(prompts, CHECKED_TOKENS), threads: backend.threads })
 
-    goOn('writing')
+    goOn('writing the adapter')
     onDisk(`writing ${stage}`, () => mkdirSync(join(stage, 'peft'), { recursive: true }), ADVICE)
     adapter.save(join(stage, 'adapter.gguf'))
     writePeft(adapter, join(stage, 'peft'), basename(recipe.base))
-
-    goOn('verifying')
+    goOn('verifying the adapter')
     await verifyPeft(model, adapter, join(stage, 'peft'))
-    const prompt = questionTokens(model)
-    const agreement = await compareWithStock(model, adapter, join(stage, 'adapter.gguf'), prompt, CHECKED_TOKENS)
+    const agreement = await compareAdapter(stock, model, answers, join(stage, 'adapter.gguf'))
     if (!agreement.agrees) {
       throw new AppError(
         'export',
-        `llama.cpp with the exported adapter does not compute what was trained: ${sentence(agreement)}`,
+        `llama.cpp with the exported adapter does not compute what was trained: ${adapterSentence(agreement)}`,
         'Nothing was written. This is a bug, or the base file changed since the run; please report it.'
       )
     }
-    const card = modelCard({ recipe, adapter, source: source.name, check: sentence(agreement) })
+
+    const type = merge === 'auto' || merge === undefined ? usualMergeType(adapter) : merge
+    const name = `${model.info.text('general.name') ?? basename(recipe.base, '.gguf')} + ${basename(runDir)}`
+    const between = async (): Promise<void> => {
+      await nextTurn()
+      goOn()
+    }
+    const plan = { adapter, answers, stock, folder: stage, name, type, quantize, step: goOn, between }
+    const made = merge === undefined && quantize.length === 0 ? [] : await exportMerged(plan)
+    const merged = merge === undefined ? made.filter((it) => it.type !== type) : made
+    if (merge === undefined) rmSync(join(stage, mergedName(type)), { force: true }) // only quantised files were asked for
+
+    goOn('writing the card')
+    const checks = checksOf(agreement, merged, learned)
+    const card = modelCard({
+      recipe,
+      adapter,
+      source: source.name,
+      checks,
+      base: await fileFacts(recipe.base),
+      merged,
+      data: await dataFacts(recipe),
+      evaluation: lastEvaluation(runDir),
+      scores: measured,
+      versions: environmentRecord(backend)
+    })
     onDisk(
       `writing ${to}`,
       () => {
         writeFileSync(join(stage, 'README.md'), card, { flush: true })
+        writeFileSync(join(stage, 'Modelfile'), modelfileOf(model, recipe, merged), { flush: true })
         if (existsSync(to)) rmdirSync(to) // an empty folder
         mkdirSync(dirname(to), { recursive: true })
         renameSync(stage, to)
@@ -74,24 +118,37 @@ export const runExport: JobFunction<'export'> = async ({ to }, { emit, signal, r
     return {
       to,
       source: source.path,
-      files: ['adapter.gguf', 'peft/adapter_config.json', 'peft/adapter_model.safetensors', 'README.md'],
+      files: [
+        'adapter.gguf',
+        'peft/adapter_config.json',
+        'peft/adapter_model.safetensors',
+        ...merged.map(({ file }) => file),
+        'Modelfile',
+        'README.md'
+      ],
       agreement,
+      learned,
+      merged,
       lines: [
         `exported ${source.name} to ${to}`,
-        '  adapter.gguf  for llama.cpp and node-llama-cpp',
+        '  adapter.gguf  for llama.cpp and node-llama-cpp, with the base',
         '  peft/         for PEFT and Transformers',
-        '  README.md     what it is and how to load it',
-        `checked with node-llama-cpp: ${sentence(agreement)}`,
+        ...merged.map(({ file, bytes }) => `  ${file}  ${(bytes / 2 ** 20).toFixed(1)} MiB, base and adapter in one`),
+        '  Modelfile     for Ollama',
+        '  README.md     what it is, what it was trained on, how to load it',
+        `loaded again with node-llama-cpp and compared on ${QUESTIONS.length} questions:`,
+        ...checks.map((line) => `  ${line}`),
         ...source.notes
       ]
     }
   } finally {
-    adapter?.dispose()
-    model?.dispose()
-    backend.dispose()
+    await stock?.dispose()
+    held.dispose()
     rmSync(stage, { recursive: true, force: true })
   }
 }
+
+const systemOf = (recipe: TrainingRecipe): string => recipe.system_message ?? REASONING_SYSTEM_MESSAGE
 
 function refuseOccupied(to: string): void {
   if (!existsSync(to)) return
@@ -155,17 +212,34 @@ async function verifyPeft(model: Model, adapter: Adapter, folder: string): Promi
   }
 }
 
-/** A question as this base is asked one. */
-function questionTokens({ vocabulary, info }: Model): Int32Array {
-  const asked = info.text('tokenizer.chat_template') !== undefined
-  const text = asked
-    ? vocabulary.render([{ role: 'user', content: QUESTION }], { addGenerationPrompt: true })
-    : QUESTION
-  return vocabulary.tokenize(text, { special: asked })
+function modelfileOf({ vocabulary, config }: Model, recipe: TrainingRecipe, merged: readonly MergedFile[]): string {
+  const trained = recipe.kind === 'sft' ? recipe.max_length : recipe.max_prompt_length + recipe.max_completion_length
+  const quantised = merged
+    .slice()
+    .sort((a, b) => Number('F16 BF16 F32'.includes(a.type)) - Number('F16 BF16 F32'.includes(b.type)))
+  return modelfile({
+    models: quantised.map(({ file }) => file),
+    base: basename(recipe.base),
+    adapter: 'adapter.gguf',
+    system: systemOf(recipe),
+    stop: vocabulary.eos >= 0 ? [vocabulary.text(vocabulary.eos)] : [],
+    sampling: AnsweringSettings.parse({}),
+    contextTokens: Math.min(config.contextLength, Math.max(USUAL_CONTEXT, trained)),
+    hasChatTemplate: vocabulary.hasChatTemplate
+  })
 }
 
-function sentence({ tokens, sameTokens, largest, mean, baseLargest, bound }: Agreement): string {
-  const numbers = `${sameTokens} of ${tokens} greedy tokens are the same, raw logits differ by at most ${largest.toExponential(1)} (mean ${mean.toExponential(1)}, bound ${bound.toExponential(1)})`
-  const kernels = `; without any adapter the base alone differs by ${baseLargest.toExponential(1)} between the two programs' kernels`
-  return baseLargest > 0 ? numbers + kernels : numbers
+/** One line a file, and what the numbers are to be held against: how far training moved the base. */
+function checksOf(agreement: AdapterAgreement, merged: readonly MergedFile[], learned: LogitDifference): string[] {
+  const far = (it: MergedFile): string =>
+    it.agreement.meanKl >= learned.meanKl ? '; rounding moved the model as far as the training did' : ''
+  return [
+    `adapter.gguf: ${adapterSentence(agreement)}`,
+    ...merged.map((it) => `${it.file}: ${mergedSentence(it.agreement, learned)}${far(it)}`),
+    ...(merged.length > 0
+      ? [
+          `for comparison, the base without the adapter: mean KL ${learned.meanKl.toExponential(1)}, ${learned.sameTokens} of ${learned.tokens} greedy tokens are the same`
+        ]
+      : [])
+  ]
 }

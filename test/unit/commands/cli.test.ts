@@ -10,7 +10,20 @@ import { tinyGgufHeader } from '../../fake/gguf-header.ts'
 const SOURCE = join(import.meta.dirname, '../../../src/main/cli.ts')
 const FAKE = join(import.meta.dirname, '../../fake/cli.ts')
 const WORKER = join(import.meta.dirname, '../../fake/worker.ts')
-const COMMANDS = ['doctor', 'demo', 'sft', 'grpo', 'evaluate', 'sample', 'report', 'export', 'resume', 'traces', 'init']
+const COMMANDS = [
+  'doctor',
+  'demo',
+  'sft',
+  'grpo',
+  'evaluate',
+  'sample',
+  'report',
+  'export',
+  'import',
+  'resume',
+  'traces',
+  'init'
+]
 
 const folder = mkdtempSync(join(tmpdir(), 'cli-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -87,6 +100,9 @@ describe('usage', () => {
     [['doctor', '--bogus'], /unknown option '--bogus'/],
     [['doctor', '--threads', '0'], /whole number, 1 or more/],
     [['export', 'runs'], /--to <folder>.*not specified/],
+    [['export', 'runs', '--to', 'x', '--quantize', 'q8_0,Q9'], /"Q9" is none of Q8_0, Q6_K/],
+    [['export', 'runs', '--to', 'x', '--merge-type', 'Q8_0'], /Allowed choices are F16, BF16, F32/],
+    [['import', 'peft', '--to', 'x.gguf'], /--base <gguf>.*not specified/],
     [['resume', 'nowhere'], /no such run: nowhere/],
     [['report', 'nowhere'], /no such run: nowhere/],
     [['sample', base, 'hello', '--temperature', '-1'], /sampling.temperature/]

@@ -24,6 +24,8 @@ export type Native = {
   readonly versions: { readonly ggml: string; readonly llama: string; readonly commit: string }
   /** `llama_decode` on a thread of its own, so that the event loop turns meanwhile. Resolves with its status. */
   decode(context: Pointer, batch: Struct<'llama_batch'>): Promise<number>
+  /** `llama_model_quantize` on threads of its own. Resolves with its status, 0 for done. */
+  quantize(from: string, to: string, params: Struct<'llama_model_quantize_params'>): Promise<number>
   /**
    * The address of a native function that reads one byte: `ggml_get_no_alloc`, a getter of the flag at `flagOffset` in the
    * struct it is given. With a buffer of ours as that struct it tells llama.cpp's threads to stop; a callback into JavaScript
@@ -114,12 +116,8 @@ export function loadNative(gpu: Gpu | null = null): Native {
     llama,
     internal: bindInternal(llamaLibrary),
     versions,
-    decode: (context, batch) => {
-      const { async } = llama.decode as unknown as { async: (...args: unknown[]) => void }
-      return new Promise((resolve, reject) =>
-        async(context, batch, (error: Error | null, status: number) => (error ? reject(error) : resolve(status)))
-      )
-    },
+    decode: (context, batch) => onThread(llama.decode, context, batch),
+    quantize: (from, to, params) => onThread(llama.model_quantize, from, to, params),
     // ggml.c: struct ggml_context { size_t mem_size; void * mem_buffer; bool mem_buffer_owned; bool no_alloc; … }
     flagReader: { address: base.symbol('ggml_get_no_alloc', 'void*') as Pointer, flagOffset: 17 },
     call: (address, prototype, ...args) => {
@@ -129,6 +127,15 @@ export function loadNative(gpu: Gpu | null = null): Native {
     }
   }
   return loaded
+}
+
+/** Calls a bound function on a thread of its own. */
+function onThread(bound: unknown, ...args: readonly unknown[]): Promise<number> {
+  const { async: start } = bound as { async: (...args: unknown[]) => void }
+  return new Promise((resolve, reject) => {
+    const done = (error: Error | null, status: number): void => (error ? reject(error) : resolve(status))
+    start(...args, done)
+  })
 }
 
 function bindInternal(library: LibraryHandle): Bound<typeof LLAMA_INTERNAL> | null {

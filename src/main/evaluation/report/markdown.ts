@@ -48,7 +48,7 @@ function accuracy({ headline }: Summary): string[] {
 }
 
 /** Text that must not become markup or break a table. */
-const inline = (text: string): string => text.replace(/[\\`*_[\]<|#]/g, '\\$&').replace(/\s+/g, ' ')
+export const inline = (text: string): string => text.replace(/[\\`*_[\]<|#]/g, '\\$&').replace(/\s+/g, ' ')
 
 /** A fence longer than any inside. */
 function fenced(text: string, language = ''): string {
@@ -57,7 +57,8 @@ function fenced(text: string, language = ''): string {
   return `${fence}${language}\n${text.trimEnd()}\n${fence}`
 }
 
-function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+/** A GitHub-flavoured table. */
+export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
   const titles = columns.map(({ title, unit }) => inline(unit ? `${title} (${unit})` : title))
   const rules = columns.map(({ numeric }) => (numeric ? '---:' : '---'))
