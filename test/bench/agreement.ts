@@ -2,11 +2,12 @@
  * How far the training forward is from `llama_decode`, for every architecture and every type a base may have, on small random
  * models with an adapter. Prints the tables of docs/benchmarks/agreement.md; asserts nothing (test/engine does).
  *
- *   node test/bench/agreement.ts
+ *   node test/bench/agreement.ts [--types Q4_K,IQ2_S]
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import type { Backend } from '../../src/main/engine/backend.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
@@ -18,7 +19,7 @@ import type { FamilyName, TinyFamily } from '../engine/tiny-families.ts'
 import { writeQuantised } from '../engine/quantised.ts'
 import type { TypeName } from '../../src/main/engine/tensor.ts'
 
-const COLUMNS: readonly FamilyName[] = ['llama', 'qwen2', 'qwen3', 'Phi-4', 'gemma3']
+const COLUMNS: readonly FamilyName[] = ['llama', 'qwen2', 'qwen3', 'Phi-4', 'gemma3, a window in every layer but one']
 const SHORT = Array.from({ length: 16 }, (_, i) => [3, i] as const)
 
 type Measured = { readonly short: number; readonly exact: Apart; readonly sampled: Apart }
@@ -47,42 +48,23 @@ async function measure(backend: Backend, folder: string, name: FamilyName, type:
   return { short: short[short.length / 2]!, exact: exact!, sampled: sampled! }
 }
 
-const shown = (value: number): string => value.toExponential(0).replace('e+0', '')
+const shown = (value: number): string => value.toExponential(0)
 const pair = ({ mean, most }: Apart): string => `${shown(mean)} / ${shown(most)}`
-const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n')
 
+const { types } = parseArgs({ options: { types: { type: 'string' } } }).values
+const chosen = WEIGHT_TYPES.filter((type) => types?.split(',').includes(type) ?? true)
 const backend = openBackend({ threads: 1 })
 const folder = mkdtempSync(join(tmpdir(), 'reasonsmith-agreement-'))
 try {
-  const families: string[][] = []
-  for (const name of Object.keys(FAMILIES) as FamilyName[]) {
-    const { short, exact } = await measure(backend, folder, name, 'F32')
-    families.push([name, shown(short), pair(exact)])
-  }
-  console.log(table(['family, F32', 'short', 'long'], families), '\n')
-  const byType: { type: TypeName; cells: Measured[] }[] = []
-  for (const type of WEIGHT_TYPES) {
-    const cells: Measured[] = []
-    for (const name of COLUMNS) cells.push(await measure(backend, folder, name, type))
-    byType.push({ type, cells })
-    process.stderr.write(`${type} `)
-  }
-  const types = (cell: (m: Measured) => string): string =>
-    table(
-      ['type', ...COLUMNS],
-      byType.map(({ type, cells }) => [type, ...cells.map(cell)])
-    )
   console.log(
-    types(({ short }) => shown(short)),
-    '\n'
+    '| type | model | short | F32 cache, mean / largest | F16 cache, mean / largest |\n| --- | --- | --- | --- | --- |'
   )
-  console.log(
-    types(({ exact }) => pair(exact)),
-    '\n'
-  )
-  console.log(types(({ sampled }) => pair(sampled)))
+  for (const type of chosen) {
+    for (const name of type === 'F32' ? (Object.keys(FAMILIES) as FamilyName[]) : COLUMNS) {
+      const { short, exact, sampled } = await measure(backend, folder, name, type)
+      console.log(`| ${type} | ${name} | ${shown(short)} | ${pair(exact)} | ${pair(sampled)} |`)
+    }
+  }
 } finally {
   rmSync(folder, { recursive: true, force: true })
   backend.dispose()

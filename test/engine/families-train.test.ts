@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { seeded } from '../../src/shared/random.ts'
+import { SamplingSettings } from '../../src/shared/recipe.ts'
 import { dumpAdapter, loadAdapter } from '../../src/main/engine/adapter.ts'
 import type { Adapter } from '../../src/main/engine/adapter.ts'
 import { modulesOf } from '../../src/main/engine/arch/targets.ts'
@@ -16,6 +17,7 @@ import { loadModel } from '../../src/main/engine/model.ts'
 import type { Model } from '../../src/main/engine/model.ts'
 import { Parameters } from '../../src/main/engine/parameters.ts'
 import { peftConfig, peftTensors, writePeft } from '../../src/main/engine/peft.ts'
+import { Sampler } from '../../src/main/engine/sampler.ts'
 import { readF32 } from '../../src/main/engine/tensor.ts'
 import { Trainer } from '../../src/main/engine/trainer.ts'
 import type { TrainerSettings } from '../../src/main/engine/trainer.ts'
@@ -134,6 +136,38 @@ describe.each(NAMES)('%s', (name) => {
     }
   })
 })
+
+test.each(['qwen3', 'Phi-4-mini, long context', 'gemma3, a window in every layer but one'] as const)(
+  'rollouts of %s that share a prompt have the log-probabilities that training gives them',
+  async (name) => {
+    const model = await small(name)
+    const adapter = own(await randomAdapter(model))
+    const sampler = own(new Sampler(model, { width: 2, contextTokens: 300 }))
+    const prompt = randomSequence(30, 5, SMALL.vocabulary).tokens
+    const sampling = SamplingSettings.parse({})
+    const seeds = ['one', 'other', 'third']
+    const { groups } = await sampler.generate([{ prompt, seeds }], { sampling, maxTokens: 40, adapter })
+    const rollouts = groups[0]!.map(({ tokens, logprobs }) => ({ tokens: [...tokens], logprobs: [...logprobs] }))
+    expect(Math.max(...rollouts.map(({ tokens }) => tokens.length))).toBeGreaterThan(24) // longer than a window
+    const parameters = own(new Parameters(model, { kind: 'adapter', adapter }))
+    const trainer = own(new Trainer(parameters, { keep: 'none', chunkQueries: 40, headRows: 32, contextTokens: 300 }))
+    const [batch] = pack(
+      rollouts.map(({ tokens }) => {
+        const mask = [...new Uint8Array(prompt.length), ...tokens.map(() => 1)]
+        return { tokens: Int32Array.of(...prompt, ...tokens), mask: Uint8Array.from(mask) }
+      }),
+      256
+    )
+    const { logprobs } = trainer.score(batch!)
+    // llama.cpp's cache is of F16
+    expect(
+      largestDifference(
+        logprobs,
+        rollouts.flatMap((it) => it.logprobs)
+      )
+    ).toBeLessThan(0.05)
+  }
+)
 
 test('PEFT names the fused matrices of phi3 as Transformers does, with their rows as they are', async () => {
   const model = await small('Phi-4')
