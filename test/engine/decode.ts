@@ -11,6 +11,8 @@ export type DecodeOptions = {
   readonly cache?: number
   /** llama.cpp's fused attention kernel, which it chooses by itself by default. */
   readonly flash?: boolean
+  /** Of the context; it chooses rope factors. Default: 256. */
+  readonly contextTokens?: number
 }
 
 const FLASH = { off: 0, on: 1 } as const
@@ -24,7 +26,7 @@ export function decodeLogits(
 ): Float32Array {
   const { llama } = model.backend.native
   const params = llama.context_default_params()
-  params.n_ctx = 256
+  params.n_ctx = options.contextTokens ?? 256
   params.n_batch = params.n_ubatch = tokens.length
   params.n_outputs_max = params.n_outputs_max_per_seq = tokens.length
   params.n_threads = params.n_threads_batch = model.backend.threads

@@ -1,7 +1,11 @@
-/** The tiny model in every type a base may have, made by llama.cpp's own quantiser. */
+/** A tiny model in every type a base may have. */
 import { join } from 'node:path'
 import type { Backend } from '../../src/main/engine/backend.ts'
-import { writeTinyModel } from './tiny-model.ts'
+import { TYPE } from '../../src/main/engine/tensor.ts'
+import type { TypeName } from '../../src/main/engine/tensor.ts'
+import { FAMILIES } from './tiny-families.ts'
+import type { FamilyName } from './tiny-families.ts'
+import { writeFamily } from './tiny-model.ts'
 
 /** File types as `llama_model_quantize` counts them (`llama.h`, LLAMA_FTYPE). */
 export const FILE_TYPE = {
@@ -22,17 +26,8 @@ export const FILE_TYPE = {
 export type FileType = keyof typeof FILE_TYPE
 
 /** Writes the model; every matrix, the embedding and the head included, is of that one type. Returns its path. */
-export function writeQuantised(backend: Backend, folder: string, type: FileType): string {
-  const plain = join(folder, 'F32.gguf')
-  writeTinyModel(backend, plain)
-  if (type === 'F32') return plain
-  const { llama } = backend.native
-  const path = join(folder, `${type}.gguf`)
-  const params = llama.model_quantize_default_params()
-  params.nthread = 1
-  params.ftype = FILE_TYPE[type]
-  params.pure = true
-  const status = llama.model_quantize(plain, path, params)
-  if (status !== 0) throw new Error(`llama_model_quantize failed with ${status}`)
+export function writeQuantised(backend: Backend, folder: string, type: TypeName, family: FamilyName = 'llama'): string {
+  const path = join(folder, `${family}-${type}.gguf`.replaceAll(' ', '-'))
+  writeFamily(backend, path, FAMILIES[family], { type: TYPE[type] })
   return path
 }

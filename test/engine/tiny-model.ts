@@ -1,10 +1,12 @@
-/** A small random `llama` model as an F32 GGUF, for tests that need shapes the golden files do not have. */
+/** Small random models of every architecture as GGUFs, for tests that need shapes the golden files do not have. */
 import { seeded } from '../../src/shared/random.ts'
 import type { Backend } from '../../src/main/engine/backend.ts'
 import { writeGguf } from '../../src/main/engine/gguf-writer.ts'
 import type { GgufValue } from '../../src/main/engine/gguf-writer.ts'
-import { elements, TensorPool, TYPE, write } from '../../src/main/engine/tensor.ts'
+import { elements, rowBytes, TensorPool, TYPE, write } from '../../src/main/engine/tensor.ts'
 import type { Tensor } from '../../src/main/engine/tensor.ts'
+import { FAMILIES, u32 } from './tiny-families.ts'
+import type { TinyFamily } from './tiny-families.ts'
 
 export type TinyShape = {
   readonly layers: number
@@ -12,6 +14,8 @@ export type TinyShape = {
   readonly feedForward: number
   readonly heads: number
   readonly keyHeads: number
+  /** Elements of one head. */
+  readonly headDim: number
   readonly vocabulary: number
   /** The head is the embedding itself. */
   readonly tied: boolean
@@ -24,6 +28,7 @@ export const TINY: TinyShape = {
   feedForward: 512,
   heads: 4,
   keyHeads: 2,
+  headDim: 64,
   vocabulary: 160,
   tied: false,
   contextLength: 256
@@ -58,7 +63,7 @@ function tokenizer(size: number): Record<string, GgufValue> {
 export const CHAT_TEMPLATE =
   "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}<|endoftext|>{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}"
 
-/** Weights as large as those of the golden models: peaked predictions, norms away from 1. `values` go over the metadata. */
+/** As writeFamily, of plain `llama`; a head is a share of the width. `values` go over the metadata. */
 export function writeTinyModel(
   backend: Backend,
   path: string,
@@ -66,60 +71,92 @@ export function writeTinyModel(
   seed = 1,
   values: Readonly<Record<string, GgufValue>> = {}
 ): void {
-  const { layers, width, feedForward, heads, keyHeads, vocabulary, tied, contextLength } = shape
-  const headDim = width / heads
-  const pool = new TensorPool(backend, layers * 9 + 8)
-  const tensors: { name: string; tensor: Tensor }[] = []
-  const add = (name: string, ...ne: readonly number[]): void =>
-    void tensors.push({ name, tensor: pool.add(TYPE.F32, ...ne) })
-  add('token_embd.weight', width, vocabulary)
-  for (let i = 0; i < layers; i++) {
-    add(`blk.${i}.attn_norm.weight`, width)
-    add(`blk.${i}.attn_q.weight`, width, width)
-    add(`blk.${i}.attn_k.weight`, width, headDim * keyHeads)
-    add(`blk.${i}.attn_v.weight`, width, headDim * keyHeads)
-    add(`blk.${i}.attn_output.weight`, width, width)
-    add(`blk.${i}.ffn_norm.weight`, width)
-    add(`blk.${i}.ffn_gate.weight`, width, feedForward)
-    add(`blk.${i}.ffn_up.weight`, width, feedForward)
-    add(`blk.${i}.ffn_down.weight`, feedForward, width)
+  const headDim = shape.width / shape.heads
+  writeFamily(backend, path, { ...FAMILIES.llama, shape: { ...shape, headDim }, values: () => values }, { seed })
+}
+
+export const shapeOf = (family: TinyFamily): TinyShape => ({ ...TINY, ...family.shape })
+
+/** Mean and standard deviation of a tensor's values: peaked predictions, norms away from 1. */
+function spreadOf(name: string, [input = 1]: readonly number[], embedding: number): readonly [number, number] {
+  if (name.endsWith('norm.weight')) return [1, 0.2]
+  if (name.endsWith('.bias')) return [0, 0.5]
+  if (name.startsWith('token_embd')) return [0, embedding]
+  return [0, 1.2 / Math.sqrt(input)]
+}
+
+/** Rope factors lie between 1 and 4, the higher the lower the frequency. */
+const factorsOf = (count: number, seed: number): Float32Array =>
+  Float32Array.from({ length: count }, (_, i) => 1 + (3 * (i + (seed % 7) / 7)) / count)
+
+/**
+ * Writes a random model. Matrices of the layers, embedding and head are of `type` (a number of ggml's), the rest F32.
+ * What a type needs of importances is random here.
+ */
+export function writeFamily(
+  backend: Backend,
+  path: string,
+  family: TinyFamily,
+  { seed = 1, type = TYPE.F32 }: { readonly seed?: number; readonly type?: number } = {}
+): void {
+  const s = shapeOf(family)
+  const sizes: Readonly<Record<string, readonly number[]>> = {
+    'token_embd.weight': [s.width, s.vocabulary],
+    ...Object.fromEntries(
+      Array.from({ length: s.layers }, (_, i) =>
+        Object.entries(family.layer(s)).map(([name, ne]) => [`blk.${i}.${name}`, ne] as const)
+      ).flat()
+    ),
+    'output_norm.weight': [s.width],
+    ...(s.tied ? {} : { 'output.weight': [s.width, s.vocabulary] }),
+    ...family.extra?.(s)
   }
-  add('output_norm.weight', width)
-  if (!tied) add('output.weight', width, vocabulary)
+  const pool = new TensorPool(backend, Object.keys(sizes).length + 1)
+  const tensors = Object.entries(sizes).map(([name, ne]) => ({
+    name,
+    tensor: pool.add(ne.length > 1 ? type : TYPE.F32, ...ne)
+  }))
   pool.allocate()
   for (const { name, tensor } of tensors) {
     const random = seeded(seed, name)
-    const [mean, spread] = name.endsWith('norm.weight')
-      ? [1, 0.2]
-      : name.startsWith('token_embd')
-        ? [0, 0.3]
-        : [0, 1.2 / Math.sqrt(tensor.ne[0])]
-    const values = Float32Array.from({ length: elements(tensor) }, () => mean + spread * random.normal())
-    write(backend, tensor, values)
+    const [mean, spread] = family.zero?.test(name) ? [0, 0] : spreadOf(name, tensor.ne, family.embedding ?? 0.3)
+    const values = name.startsWith('rope_')
+      ? factorsOf(elements(tensor), name.length)
+      : Float32Array.from({ length: elements(tensor) }, () => mean + spread * random.normal())
+    write(backend, tensor, tensor.type === TYPE.F32 ? values : quantised(backend, tensor, values))
   }
-  const u32 = (value: number): GgufValue => ({ kind: 'u32', value })
+  const key = (name: string): string => `${family.architecture}.${name}`
   writeGguf(backend, path, {
     values: {
-      'general.architecture': { kind: 'text', value: 'llama' },
+      'general.architecture': { kind: 'text', value: family.architecture },
       'general.type': { kind: 'text', value: 'model' },
-      'general.name': { kind: 'text', value: 'tiny random llama' },
+      'general.name': { kind: 'text', value: 'tiny and random' }, // llama.cpp expects tokens of a model named phi3
       'general.file_type': u32(0),
-      'llama.vocab_size': u32(vocabulary),
-      'llama.context_length': u32(contextLength),
-      'llama.embedding_length': u32(width),
-      'llama.block_count': u32(layers),
-      'llama.feed_forward_length': u32(feedForward),
-      'llama.attention.head_count': u32(heads),
-      'llama.attention.head_count_kv': u32(keyHeads),
-      'llama.attention.key_length': u32(headDim),
-      'llama.attention.value_length': u32(headDim),
-      'llama.rope.dimension_count': u32(headDim),
-      'llama.rope.freq_base': { kind: 'f32', value: 10000 },
-      'llama.attention.layer_norm_rms_epsilon': { kind: 'f32', value: 1e-5 },
-      ...tokenizer(vocabulary),
-      ...values
+      [key('vocab_size')]: u32(s.vocabulary),
+      [key('context_length')]: u32(s.contextLength),
+      [key('embedding_length')]: u32(s.width),
+      [key('block_count')]: u32(s.layers),
+      [key('feed_forward_length')]: u32(s.feedForward),
+      [key('attention.head_count')]: u32(s.heads),
+      [key('attention.head_count_kv')]: u32(s.keyHeads),
+      [key('attention.key_length')]: u32(s.headDim),
+      [key('attention.value_length')]: u32(s.headDim),
+      [key('rope.dimension_count')]: u32(s.headDim),
+      [key('rope.freq_base')]: { kind: 'f32', value: 10000 },
+      [key('attention.layer_norm_rms_epsilon')]: { kind: 'f32', value: 1e-5 },
+      ...tokenizer(s.vocabulary),
+      ...family.values?.(s)
     },
     tensors
   })
   pool.dispose()
+}
+
+/** A matrix's values in its own type, by ggml's quantiser. */
+function quantised(backend: Backend, { type, ne }: Tensor, values: Float32Array): Uint8Array {
+  const random = seeded('importance')
+  const importance = Float32Array.from({ length: ne[0] }, () => 0.5 + random.next())
+  const bytes = new Uint8Array(rowBytes(backend.native, type, ne[0]) * ne[1])
+  backend.native.ggml.quantize_chunk(type, values, bytes, 0, ne[1], ne[0], importance)
+  return bytes
 }

@@ -12,11 +12,12 @@ export type GgufValue =
   | { readonly kind: 'u32'; readonly value: number }
   | { readonly kind: 'f32'; readonly value: number }
   | { readonly kind: 'bool'; readonly value: boolean }
+  | { readonly kind: 'bools'; readonly value: readonly boolean[] }
   | { readonly kind: 'texts'; readonly value: readonly string[] }
   | { readonly kind: 'i32s'; readonly value: readonly number[] }
   | { readonly kind: 'f32s'; readonly value: readonly number[] }
 
-const GGUF_TYPE = { i32: 5, f32: 6 } as const
+const GGUF_TYPE = { i32: 5, f32: 6, bool: 7 } as const
 
 export type GgufContent = {
   /** Metadata of this file comes first; `values` are set over it. */
@@ -63,6 +64,7 @@ export function setValue(backend: Backend, file: Pointer, key: string, value: Gg
     u32: (v) => ggml.gguf_set_val_u32(file, key, v),
     f32: (v) => ggml.gguf_set_val_f32(file, key, v),
     bool: (v) => ggml.gguf_set_val_bool(file, key, v),
+    bools: (v) => ggml.gguf_set_arr_data(file, key, GGUF_TYPE.bool, Uint8Array.from(v, Number), v.length),
     texts: (v) => ggml.gguf_set_arr_str(file, key, v, v.length),
     i32s: (v) => ggml.gguf_set_arr_data(file, key, GGUF_TYPE.i32, Int32Array.from(v), v.length),
     f32s: (v) => ggml.gguf_set_arr_data(file, key, GGUF_TYPE.f32, Float32Array.from(v), v.length)

@@ -93,15 +93,20 @@ export class Graph {
     return this.#broadcast('div', a, b)
   }
 
+  /** Of a window without gaps ggml keeps the wider strides of dimensions of one element; some operations refuse them. */
+  #plain(a: Tensor, operation: string): Tensor {
+    need(isContiguous(this.backend.native, a), operation, a)
+    const strides = contiguousStrides(this.backend.native, a.type, a.ne)
+    return a.nb.every((stride, i) => stride === strides[i]) ? a : this.reshape(a, ...a.ne)
+  }
+
   scale(a: Tensor, factor: number): Tensor {
-    need(isContiguous(this.backend.native, a), 'scale', a)
-    return this.#made(this.#ggml.scale(this.#c, a.ptr, factor), a.ne)
+    return this.#made(this.#ggml.scale(this.#c, this.#plain(a, 'scale').ptr, factor), a.ne)
   }
 
   /** factor · a + bias */
   scaleBias(a: Tensor, factor: number, bias: number): Tensor {
-    need(isContiguous(this.backend.native, a), 'scaleBias', a)
-    return this.#made(this.#ggml.scale_bias(this.#c, a.ptr, factor, bias), a.ne)
+    return this.#made(this.#ggml.scale_bias(this.#c, this.#plain(a, 'scaleBias').ptr, factor, bias), a.ne)
   }
 
   sqr(a: Tensor): Tensor {

@@ -26,7 +26,7 @@ export const swiglu: Gated = {
 }
 
 /** The constants of GELU's approximation by tanh, as ggml has them: tanh(A·x·(1 + B·x²)). */
-const A = 0.79788456080286535587989211986876
+const A = Math.sqrt(2 / Math.PI)
 const B = 0.044715
 
 /**
