@@ -3,6 +3,7 @@
  * aborting the process. Shapes are written as in ggml: the contiguous dimension first, so a matrix of T columns of length d
  * is [d, T].
  */
+import { AppError } from '../../shared/errors.ts'
 import type { Backend } from './backend.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Native } from './ffi/libraries.ts'
@@ -96,12 +97,12 @@ export class TensorPool {
     return this.#buffer.handle
   }
 
-  /** Reserves the memory, zero-filled. Throws when the device has not enough. */
+  /** Reserves the memory, zero-filled. Throws AppError('memory') when the device has not enough. */
   allocate(): this {
     const { ggml } = this.backend.native
     if (this.#tensors.length === 0) return this
     const buffer = ggml.backend_alloc_ctx_tensors_from_buft(this.#context.handle, this.backend.bufferType)
-    if (buffer === null) throw new Error(`${this.backend.name} has no memory left for ${this.#tensors.length} tensors`)
+    if (buffer === null) throw outOfMemory(this.backend, `${this.#tensors.length} tensors`)
     this.#buffer = new Owned('buffer', buffer, (it) => ggml.backend_buffer_free(it))
     ggml.backend_buffer_clear(buffer, 0)
     return this
@@ -115,6 +116,17 @@ export class TensorPool {
     this.#buffer?.dispose()
     this.#context.dispose()
   }
+}
+
+/** A device that is full: what the plan left room for was taken by another program, or the plan was too low. */
+export function outOfMemory(backend: Backend, what: string): AppError {
+  return new AppError(
+    'memory',
+    `${backend.name} (${backend.description}) has no memory left for ${what}`,
+    backend.isCpu
+      ? 'Close other programs, or lower max_length, max_completion_length or rollout_width.'
+      : 'Close other programs on it, lower max_length, max_completion_length or rollout_width, or set device: cpu.'
+  )
 }
 
 type Data = Float32Array | Int32Array | BigInt64Array | Uint16Array | Uint8Array

@@ -178,7 +178,7 @@ export function comfortableWidth(model: Model, contextTokens: number, sequences:
   const { layers, keyHeads, headDim, vocabulary } = model.config
   const cache = contextTokens * layers * keyHeads * headDim * 2 * 2 // keys and values in F16
   const rows = vocabulary * 4 * 6 // logits and probabilities, on the device and here
-  const free = model.backend.isCpu ? process.availableMemory() : model.backend.freeMemory()
+  const free = model.backend.freeMemory()
   const limit = limitMiB === undefined ? 0.8 * free : limitMiB * 2 ** 20
   return Math.max(
     1,

@@ -20,7 +20,6 @@ export type PlannedRun = {
 /** Emits the plan and returns its settings. Throws AppError('memory') with the setting to change when it does not fit. */
 export function planTrainer(model: Model, run: PlannedRun, emit: Emit): TrainerSettings {
   const { backend, architecture, config, info } = model
-  const free = backend.isCpu ? process.availableMemory() : backend.freeMemory()
   const plan = planMemory(
     backend,
     { architecture, config, info },
@@ -28,7 +27,7 @@ export function planTrainer(model: Model, run: PlannedRun, emit: Emit): TrainerS
       trained: { kind: 'lora', r: run.lora.r, targets: run.lora.target_modules },
       tokens: run.rowTokens,
       ...(run.rollouts && { rollouts: run.rollouts }),
-      limitBytes: run.memory_limit_mib === undefined ? DEFAULT_SHARE * free : run.memory_limit_mib * 2 ** 20,
+      limitBytes: run.memory_limit_mib === undefined ? DEFAULT_SHARE * backend.freeAtOpen : run.memory_limit_mib * 2 ** 20,
       ownWeights: !model.sharesWeights
     }
   )
