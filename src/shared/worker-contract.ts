@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { EXIT_CODES } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 import type { RunEvent } from './event.ts'
-import { AnsweringSettings, EvaluateRecipe, GrpoRecipe, SftRecipe } from './recipe.ts'
+import { AnsweringSettings, Device, EvaluateRecipe, GrpoRecipe, SftRecipe } from './recipe.ts'
 
 const path = z.string().min(1)
 const seed = z.number().int().default(0)
@@ -28,11 +28,13 @@ export const JOB_INPUTS = {
     max_completion_length: z.number().int().positive().default(1024),
     sampling: AnsweringSettings.prefault({}),
     seed,
+    device: Device,
     threads
   }),
-  doctor: z.strictObject({ threads }),
+  /** `auto` reports on every device; another is tried, and the job fails when it cannot be used. */
+  doctor: z.strictObject({ device: Device, threads }),
   /** The whole recipe on the bundled base; the same folder again continues where it stopped. */
-  demo: z.strictObject({ short: z.boolean().default(false), seed, threads }),
+  demo: z.strictObject({ short: z.boolean().default(false), seed, device: Device, threads }),
   /** Writes `report.md` and `report.html` into the run's folder. */
   report: z.strictObject({}),
   /** The trained adapter as GGUF and in PEFT's format into `to`. */

@@ -12,9 +12,9 @@ import type { EvaluateRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
 import { loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
-import { openBackend } from '../engine/backend.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
+import { openDevice } from '../engine/open-device.ts'
 import { adapterFiles } from '../engine/peft.ts'
 import { Sampler } from '../engine/sampler.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
@@ -46,7 +46,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
   }
   const held = new Held()
   try {
-    const backend = held.own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
+    const backend = held.own(await openDevice({ device: recipe.device, threads: recipe.threads, emit }))
     const model = held.own(await loadModel(recipe.base, backend))
     const dialogue = dialogueOf(model.vocabulary)
     await nextTurn() // loading kept the loop from hearing a cancel

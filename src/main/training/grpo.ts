@@ -48,6 +48,7 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       await openSession(
         recipe,
         (base) => planTrainer(base, { ...recipe, rowTokens, rollouts: { width, contextTokens } }, emit),
+        emit,
         run.checkpoint
       )
     )

@@ -3,6 +3,7 @@ import type { Emit } from '../../shared/event.ts'
 import type { LoraSettings } from '../../shared/recipe.ts'
 import { planMemory, printPlan, requirePlan } from '../engine/memory.ts'
 import type { PlanRequest } from '../engine/memory.ts'
+import { deviceLine } from '../engine/open-device.ts'
 import type { Model } from '../engine/model.ts'
 import type { TrainerSettings } from '../engine/trainer.ts'
 
@@ -31,6 +32,7 @@ export function planTrainer(model: Model, run: PlannedRun, emit: Emit): TrainerS
       ownWeights: !model.sharesWeights
     }
   )
-  emit({ kind: 'plan', lines: printPlan(plan) })
+  const free = `${(backend.freeAtOpen / 2 ** 20).toFixed(0)} MiB free`
+  emit({ kind: 'plan', lines: [`device      ${deviceLine(backend)}, ${free}`, ...printPlan(plan)] })
   return requirePlan(plan).settings
 }

@@ -2,14 +2,15 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { LoraSettings, OptimizerSettings } from '../../shared/recipe.ts'
+import type { Emit } from '../../shared/event.ts'
+import type { Device, LoraSettings, OptimizerSettings } from '../../shared/recipe.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { createAdapter, loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
-import { openBackend } from '../engine/backend.ts'
 import type { Backend } from '../engine/backend.ts'
 import { loadModel } from '../engine/model.ts'
 import type { Model } from '../engine/model.ts'
+import { openDevice } from '../engine/open-device.ts'
 import { AdamW } from '../engine/optimizer.ts'
 import { Parameters } from '../engine/parameters.ts'
 import { readF32, write } from '../engine/tensor.ts'
@@ -23,6 +24,7 @@ export type SessionRecipe = {
   readonly base: string
   readonly adapter?: string | undefined
   readonly seed: number
+  readonly device: Device
   readonly threads?: number | undefined
   readonly lora: LoraSettings
   readonly optimizer: OptimizerSettings
@@ -44,11 +46,12 @@ export type Session = {
 export async function openSession(
   recipe: SessionRecipe,
   plan: (model: Model) => TrainerSettings,
+  emit: Emit,
   checkpoint?: Checkpoint
 ): Promise<Session> {
   const held = new Held()
   try {
-    return await openInto(held, recipe, plan, checkpoint)
+    return await openInto(held, recipe, plan, emit, checkpoint)
   } catch (error) {
     held.dispose()
     throw error
@@ -59,9 +62,10 @@ async function openInto(
   held: Held,
   recipe: SessionRecipe,
   plan: (model: Model) => TrainerSettings,
+  emit: Emit,
   checkpoint: Checkpoint | undefined
 ): Promise<Session> {
-  const backend = held.own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
+  const backend = held.own(await openDevice({ ...recipe, emit }))
   const model = held.own(await loadModel(recipe.base, backend))
   const start = checkpoint ? join(checkpoint.path, 'adapter.gguf') : recipe.adapter
   const adapter = held.own(

@@ -37,6 +37,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       await openSession(
         recipe,
         (model) => planTrainer(model, { ...recipe, rowTokens: Math.max(1024, recipe.max_length) }, emit),
+        emit,
         run.checkpoint
       )
     )

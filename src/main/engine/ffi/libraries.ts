@@ -85,6 +85,10 @@ function bind<T extends Readonly<Record<string, string>>>(library: LibraryHandle
 }
 
 let loaded: Native | undefined
+let loadedFor: Gpu | null | undefined
+
+/** Whose build this process has loaded (null: the CPU's); undefined while none is. */
+export const loadedGpu = (): Gpu | null | undefined => loadedFor
 
 /**
  * Loads the libraries once per process. Every build holds the CPU's backend too, so null is answered with whatever is
@@ -123,6 +127,7 @@ export function loadNative(gpu: Gpu | null = null): Native {
   if (older !== null) registry.backend_load_all_from_path(older + '/')
   llama.backend_init()
   const prototypes = new Map<string, unknown>()
+  loadedFor = gpu
   loaded = {
     folder,
     ggml,

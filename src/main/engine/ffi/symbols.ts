@@ -94,6 +94,7 @@ export const GGML_BASE = {
   backend_alloc_ctx_tensors_from_buft: 'void* ggml_backend_alloc_ctx_tensors_from_buft(void*, void*)',
   backend_buffer_free: 'void ggml_backend_buffer_free(void*)',
   backend_buffer_clear: 'void ggml_backend_buffer_clear(void*, uint8_t)',
+  backend_buffer_get_type: 'void* ggml_backend_buffer_get_type(void*)',
   backend_buffer_get_size: 'size_t ggml_backend_buffer_get_size(void*)',
   backend_dev_name: 'const char* ggml_backend_dev_name(void*)',
   backend_dev_description: 'const char* ggml_backend_dev_description(void*)',
