@@ -2,11 +2,7 @@
 import { AppError } from '../shared/errors.ts'
 import type { Gpu } from './engine/ffi/libraries.ts'
 import { reportDevice } from './engine/self-test/device-report.ts'
-import type { DeviceReport } from './engine/self-test/device-report.ts'
-
-export type TrialAnswer =
-  | { readonly report: DeviceReport }
-  | { readonly failed: { readonly message: string; readonly hint: string | undefined } }
+import type { TrialAnswer } from './engine/self-test/device-report.ts'
 
 const [, , gpu, threads] = process.argv
 let answer: TrialAnswer

@@ -18,7 +18,7 @@ import { selfTest } from '../../src/main/engine/self-test/self-test.ts'
 import { elements, readF32, TensorPool, TYPE, write } from '../../src/main/engine/tensor.ts'
 import type { Tensor } from '../../src/main/engine/tensor.ts'
 import { Trainer } from '../../src/main/engine/trainer.ts'
-import { largestDifference, relativeDifference } from '../engine/compare.ts'
+import { largestDifference, meanDifference, relativeDifference } from '../engine/compare.ts'
 import { decodeLogits, logSoftmax } from '../engine/decode.ts'
 import { temporaryFolder } from '../engine/folder.ts'
 import { owner } from '../engine/owner.ts'
@@ -85,19 +85,34 @@ test('the self-test passes, at F32 rounding', async () => {
   expect(result.gradients).toBeLessThan(1e-5)
 })
 
+/** |ours − theirs| over |theirs|, as lengths. */
+function apart(ours: Float32Array, theirs: Float32Array): number {
+  return Math.hypot(...ours.map((x, i) => x - theirs[i]!)) / Math.hypot(...theirs)
+}
+
 test.each([
-  // the CPU turns what is multiplied by Q8_0 into Q8_0 as well, and its transposes are Q8_0 where a GPU's are F16
-  ['F32', 1e-5, 1e-4, 2e-6],
-  ['Q8_0', 5e-2, 1e-1, 2e-3]
-] as const)('one step on a base of %s is the CPU’s', async (type, logprob, gradient, update) => {
+  ['F32', 1e-5, 1e-5],
+  // the CPU turns what is multiplied by Q8_0 into Q8_0 too, and its transposes are Q8_0 where a GPU's are F16: agree.test.ts
+  // measures up to 1.3e-1 of that in a log-probability
+  ['Q8_0', 3e-1, 1e-1]
+] as const)('one step on a base of %s is the CPU’s', async (type, logprob, gradient) => {
   const [here, there] = [own.backend(), cpu()]
   const ours = await step(own(await loadModel(paths.get(type)!, here)))
   const theirs = await step(own(await loadModel(paths.get(type)!, there)))
   expect(largestDifference(ours.logprobs, theirs.logprobs)).toBeLessThan(logprob)
   expect(largestDifference(ours.entropy, theirs.entropy)).toBeLessThan(logprob)
-  ours.gradients.forEach((it, i) => expect(relativeDifference(it, theirs.gradients[i]!)).toBeLessThan(gradient))
-  expect(largestDifference(dumpAdapter(ours.adapter), dumpAdapter(theirs.adapter))).toBeLessThan(update)
+  ours.gradients.forEach((it, i) => expect(apart(it, theirs.gradients[i]!)).toBeLessThan(gradient))
+  // a first step of Adam is the sign of the gradient times the rate of 1e-3, except where the gradient is near ε
+  expect(largestDifference(dumpAdapter(ours.adapter), dumpAdapter(theirs.adapter))).toBeLessThan(
+    type === 'F32' ? 1e-5 : 2.01e-3
+  )
 })
+
+/**
+ * llama.cpp's attention on a GPU rounds keys and values to F16 whatever its cache holds, as on the CPU with its usual cache of
+ * F16; these are agree.test.ts's bounds for an F32 base with that cache.
+ */
+const DECODE = { mean: 2e-3, most: 2e-2 } as const
 
 test('llama_decode on the device samples with the adapter that is trained there', async () => {
   const model = own(await loadModel(paths.get('F32')!, own.backend()))
@@ -110,8 +125,9 @@ test('llama_decode on the device samples with the adapter that is trained there'
   const ours = logSoftmax(decodeLogits(model, TOKENS, adapter), vocabulary)
   const theirs = logSoftmax(decodeLogits(reference, TOKENS, copy), vocabulary)
   const without = logSoftmax(decodeLogits(model, TOKENS, null), vocabulary)
-  expect(largestDifference(ours, theirs)).toBeLessThan(1e-4)
-  expect(largestDifference(ours, without)).toBeGreaterThan(1e-2)
+  expect(meanDifference(ours, theirs)).toBeLessThan(DECODE.mean)
+  expect(largestDifference(ours, theirs)).toBeLessThan(DECODE.most)
+  expect(largestDifference(ours, without)).toBeGreaterThan(10 * DECODE.most)
 })
 
 test('rollouts: what was sampled has the log-probabilities that training computes', async () => {
@@ -133,7 +149,9 @@ test('rollouts: what was sampled has the log-probabilities that training compute
   }))
   const [packed] = pack(rows, 48)
   const { logprobs } = trainer.score(packed!)
-  expect(largestDifference(logprobs, Float32Array.from(rollouts.flatMap((it) => [...it.logprobs])))).toBeLessThan(1e-4)
+  const sampled = Float32Array.from(rollouts.flatMap((it) => [...it.logprobs]))
+  expect(meanDifference(logprobs, sampled)).toBeLessThan(DECODE.mean)
+  expect(largestDifference(logprobs, sampled)).toBeLessThan(DECODE.most)
 })
 
 describe('where things lie', () => {

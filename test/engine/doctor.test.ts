@@ -33,7 +33,10 @@ test.each([
 
 test('the report says what there is and what was not tried', async () => {
   const context = { emit: () => undefined, signal: new AbortController().signal, runDir: '' }
-  const report = (await runDoctor({ device: 'auto', threads: 1 }, context)) as { lines: string[]; gemm: Record<string, number> }
+  const report = (await runDoctor({ device: 'auto', threads: 1 }, context)) as {
+    lines: string[]
+    gemm: Record<string, number>
+  }
   expect(JSON.parse(JSON.stringify(report))).toEqual(report) // it goes over the wire
   for (const rate of Object.values(report.gemm)) expect(rate).toBeGreaterThan(0)
   const text = report.lines.join('\n')

@@ -54,7 +54,8 @@ export function cudaChip(index: number): CudaChip | null {
         .join(', '),
       computeCapability,
       // a multiply and an add at each clock
-      peak: units === undefined ? null : (2 * units * of(ATTRIBUTE.multiprocessors) * of(ATTRIBUTE.clockKilohertz)) / 1e6
+      peak:
+        units === undefined ? null : (2 * units * of(ATTRIBUTE.multiprocessors) * of(ATTRIBUTE.clockKilohertz)) / 1e6
     }
   } catch {
     return null

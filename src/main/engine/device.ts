@@ -55,7 +55,9 @@ export async function findGpu(): Promise<GpuFound> {
 /** Device files of GPUs: NVIDIA, any with a kernel driver, AMD's compute, Windows' inside WSL. Elsewhere it must be asked. */
 function mayHaveGpu(): boolean {
   if (process.platform !== 'linux' || process.env['GGML_VK_VISIBLE_DEVICES'] !== undefined) return true
-  return renderNodes() > 0 || ['/dev/nvidiactl', '/dev/nvidia0', '/dev/kfd', '/dev/dxg'].some((path) => existsSync(path))
+  return (
+    renderNodes() > 0 || ['/dev/nvidiactl', '/dev/nvidia0', '/dev/kfd', '/dev/dxg'].some((path) => existsSync(path))
+  )
 }
 
 /** Why a GPU that is there is not used. */

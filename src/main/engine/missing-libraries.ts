@@ -45,6 +45,10 @@ const NEEDED: Readonly<Record<string, Partial<Readonly<Record<Gpu, Needed>>>>> =
   }
 }
 
+/** What a person installs when the libraries are there and still no device shows. */
+export const driverHint = (gpu: Gpu, platform: string = process.platform): string =>
+  NEEDED[platform]?.[gpu]?.install.driver ?? `This machine has no ${gpu} device.`
+
 export type Missing = { readonly libraries: readonly string[]; readonly install: string }
 
 /** Null when everything can be opened, or when the platform needs nothing beside the build. */

@@ -104,9 +104,7 @@ function placeOn({ device, isCpu, bufferType }: Backend): {
 } {
   const devices = BigUint64Array.from(isCpu ? [0n] : [device, 0n])
   const everything = Buffer.from('.\0')
-  const overrides = isCpu
-    ? null
-    : BigUint64Array.from([koffi.address(everything), bufferType, 0n, 0n])
+  const overrides = isCpu ? null : BigUint64Array.from([koffi.address(everything), bufferType, 0n, 0n])
   return { devices, overrides, keep: () => void [devices, everything, overrides] }
 }
 

@@ -14,10 +14,12 @@ import { findGpu } from './device.ts'
 import { loadedGpu } from './ffi/libraries.ts'
 import type { Gpu } from './ffi/libraries.ts'
 import { refusal } from './self-test/device-report.ts'
-import type { DeviceReport } from './self-test/device-report.ts'
+import type { DeviceReport, TrialAnswer } from './self-test/device-report.ts'
 
 /** Run from source by type stripping; built, beside the entry, and the code that uses it there or in a folder of chunks. */
-const TRIAL = ['../device-trial.ts', './device-trial.js', '../device-trial.js'].map((it) => new URL(it, import.meta.url))
+const TRIAL = ['../device-trial.ts', './device-trial.js', '../device-trial.js'].map(
+  (it) => new URL(it, import.meta.url)
+)
 /** A driver that compiles its shaders for the first time takes a minute or two. */
 const TRIAL_LIMIT_MS = 300_000
 
@@ -52,14 +54,17 @@ async function runTrial(gpu: Gpu, threads: number | undefined): Promise<Tried> {
       resolve(refused(`${gpu} did not finish its self-test in ${TRIAL_LIMIT_MS / 60_000} minutes`))
     }, TRIAL_LIMIT_MS)
     child.on('message', (message) => {
-      const answer = message as import('../device-trial.ts').TrialAnswer
+      const answer = message as TrialAnswer
       if ('report' in answer) resolve({ report: answer.report, refusal: refusal(answer.report), hint: FALLBACK })
       else resolve(refused(answer.failed.message, [answer.failed.hint, FALLBACK].filter(Boolean).join(' ')))
     })
     child.on('error', (error) => resolve(refused(`${gpu} could not be tried: ${error.message}`)))
     child.on('exit', (code, signal) => {
       clearTimeout(timer)
-      const last = said.trim().split('\n').find((line) => /assert|error|fatal/i.test(line))
+      const last = said
+        .trim()
+        .split('\n')
+        .find((line) => /assert|error|fatal/i.test(line))
       const how = signal ?? `exit code ${code}`
       resolve(refused(`${gpu} broke down in its self-test (${how}${last === undefined ? '' : `: ${last.trim()}`})`))
     })
@@ -73,8 +78,7 @@ export async function openDevice({ device, threads, emit }: DeviceRequest): Prom
   const some = threads === undefined ? {} : { threads }
   const { gpu, why, level } = device === 'auto' ? await automatic(threads) : await named(device, threads)
   const backend = openBackend({ gpu, ...some })
-  const left =
-    backend.unusedGpus.length === 0 ? '' : `; one GPU is used, left alone: ${backend.unusedGpus.join(', ')}`
+  const left = backend.unusedGpus.length === 0 ? '' : `; one GPU is used, left alone: ${backend.unusedGpus.join(', ')}`
   emit({ kind: 'log', level, text: `device: ${deviceLine(backend)}${why === null ? '' : `: ${why}`}${left}` })
   return backend
 }

@@ -114,11 +114,7 @@ export class Trainer {
     const { chunks, key } = activations.load(batch, this.settings.chunkQueries)
     if (this.#graphs?.key !== key) {
       this.#dropGraphs()
-      this.#build(
-        activations,
-        { positions: activations.positions, chunks, scratch: activations.scratch },
-        key
-      )
+      this.#build(activations, { positions: activations.positions, chunks, scratch: activations.scratch }, key)
       this.#head.attach(activations.boundaries.at(-1)!, activations.gradients[model.config.layers % 2]!)
     }
     for (const graph of reference ? this.#graphs!.reference : this.#graphs!.forward) graph.compute()

@@ -28,7 +28,8 @@ export function planTrainer(model: Model, run: PlannedRun, emit: Emit): TrainerS
       trained: { kind: 'lora', r: run.lora.r, targets: run.lora.target_modules },
       tokens: run.rowTokens,
       ...(run.rollouts && { rollouts: run.rollouts }),
-      limitBytes: run.memory_limit_mib === undefined ? DEFAULT_SHARE * backend.freeAtOpen : run.memory_limit_mib * 2 ** 20,
+      limitBytes:
+        run.memory_limit_mib === undefined ? DEFAULT_SHARE * backend.freeAtOpen : run.memory_limit_mib * 2 ** 20,
       ownWeights: !model.sharesWeights
     }
   )

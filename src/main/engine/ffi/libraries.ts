@@ -155,7 +155,8 @@ export function loadNative(gpu: Gpu | null = null): Native {
 /** ggml-backend.h, ggml_backend_dev_type. */
 export const DEVICE_TYPE = { cpu: 0, gpu: 1, integratedGpu: 2 } as const
 
-function hasGpu(ggml: Native['ggml'], registry: Native['registry']): boolean {
+/** Whether the loaded build shows a GPU of any kind. */
+export function hasGpu(ggml: Native['ggml'], registry: Native['registry']): boolean {
   const gpus: readonly number[] = [DEVICE_TYPE.gpu, DEVICE_TYPE.integratedGpu]
   for (let i = 0; i < registry.backend_dev_count(); i++)
     if (gpus.includes(ggml.backend_dev_type(registry.backend_dev_get(i)))) return true

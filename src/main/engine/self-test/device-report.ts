@@ -1,9 +1,11 @@
 /** One GPU, tried: what it is, whether it computes right, how fast; and the sentence that refuses it, if it is refused. */
 import { AppError } from '../../../shared/errors.ts'
 import { openBackend } from '../backend.ts'
+import type { Backend } from '../backend.ts'
 import { cudaChip } from '../cuda-chip.ts'
+import { hasGpu, loadNative } from '../ffi/libraries.ts'
 import type { Gpu } from '../ffi/libraries.ts'
-import { missingLibraries } from '../missing-libraries.ts'
+import { driverHint, missingLibraries } from '../missing-libraries.ts'
 import { bestRate } from './gemm-rate.ts'
 import { selfTest } from './self-test.ts'
 
@@ -25,6 +27,11 @@ export type DeviceReport = {
   readonly peak: number | null
 }
 
+/** What the process that tries a device sends to the one that asked. */
+export type TrialAnswer =
+  | { readonly report: DeviceReport }
+  | { readonly failed: { readonly message: string; readonly hint: string | undefined } }
+
 /** A working chip reaches a third of its peak at least; this little says that something is broken. */
 const LEAST_OF_PEAK = 0.05
 /** Training on a device slower than this share of the CPU's rate would lose time against no device at all. */
@@ -39,7 +46,7 @@ export async function reportDevice(gpu: Gpu, threads?: number): Promise<DeviceRe
   if (missing)
     throw new AppError('device', `${gpu} cannot be used: ${missing.libraries.join(' and ')} not found`, missing.install)
   const some = threads === undefined ? {} : { threads }
-  const backend = openBackend({ gpu, ...some })
+  const backend = openFound(gpu, some)
   try {
     const { logprobs, gradients, bound } = await selfTest(backend)
     const cpu = openBackend(some)
@@ -65,6 +72,17 @@ export async function reportDevice(gpu: Gpu, threads?: number): Promise<DeviceRe
   } finally {
     backend.dispose()
   }
+}
+
+/** A loader without a driver behind it, or a GPU that is switched off, has libraries and no device. */
+function openFound(gpu: Gpu, some: { threads?: number }): Backend {
+  const native = loadNative(gpu)
+  if (hasGpu(native.ggml, native.registry)) return openBackend({ gpu, ...some })
+  throw new AppError(
+    'device',
+    `${gpu} cannot be used: its libraries are here, but they show no device`,
+    driverHint(gpu)
+  )
 }
 
 /** Why this device is not to be used, in plain words; null when it may be. */
