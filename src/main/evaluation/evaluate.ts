@@ -75,10 +75,14 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const path = join(runDir, ANSWERS_FILE)
     if (!earlier) forgetAnswers(path)
     const kept = keptAnswers(path, blocksFor(measurement, width))
+    const environment = environmentRecord(backend)
+    const [before, now] = [earlier?.environment['device'], environment['device']]
+    if (before !== undefined && before !== now)
+      warn(`the answers that are there were computed on ${before}; the others are computed on ${now}, which rounds otherwise`)
     const origin: Origin = earlier ?? {
       date: new Date().toISOString(),
       command: 'reasonsmith evaluate recipe.yaml # the one in this folder, with another output_dir',
-      environment: environmentRecord(backend),
+      environment,
       fingerprint,
       width
     }
@@ -102,9 +106,9 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
   }
 }
 
-/** Of everything that answers depend on; where the run folder lies is no part of it. */
+/** Of everything that answers depend on; where the run folder lies is no part of it, and another device only warns. */
 function fingerprintOf(recipe: EvaluateRecipe): string {
-  const { output_dir: _, ...settings } = recipe
+  const { output_dir: _, device: __, ...settings } = recipe
   const hash = createHash('sha256').update(JSON.stringify([settings, statSync(recipe.base).size]))
   for (const { adapter } of recipe.policies)
     for (const file of adapter === undefined ? [] : adapterFiles(adapter)) hash.update(readFileSync(file))
