@@ -78,7 +78,9 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const environment = environmentRecord(backend)
     const [before, now] = [earlier?.environment['device'], environment['device']]
     if (before !== undefined && before !== now)
-      warn(`the answers that are there were computed on ${before}; the others are computed on ${now}, which rounds otherwise`)
+      warn(
+        `the answers that are there were computed on ${before}; the others are computed on ${now}, which rounds otherwise`
+      )
     const origin: Origin = earlier ?? {
       date: new Date().toISOString(),
       command: 'reasonsmith evaluate recipe.yaml # the one in this folder, with another output_dir',
