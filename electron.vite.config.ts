@@ -13,7 +13,8 @@ export default defineConfig({
           index: at('src/main/index.ts'),
           cli: at('src/main/cli.ts'),
           worker: at('src/main/worker.ts'),
-          'symbolic-worker': at('src/main/symbolic-worker.ts')
+          'symbolic-worker': at('src/main/symbolic-worker.ts'),
+          'device-trial': at('src/main/device-trial.ts')
         }
       }
     }

@@ -2,9 +2,22 @@ import { defineConfig } from 'vitest/config'
 
 /**
  * Tests are sorted by what they need. `npm test` runs `unit` (nothing but Node) and `engine` (the native library on the
- * CPU, models the tests build themselves); `model` needs ../shared/models, `gpu` a GPU, and each skips with a sentence.
+ * CPU, models the tests build themselves); `model` needs ../shared/models, `gpu` an NVIDIA GPU, `vulkan` any Vulkan device,
+ * and each skips with a sentence.
  */
 const native = { pool: 'forks', maxWorkers: 1, fileParallelism: false } as const
+
+/** Engine tests that hold a device to the same tolerances as the CPU. */
+const onDevice = {
+  include: [
+    'test/device/**/*.test.ts',
+    'test/engine/grad.test.ts',
+    'test/engine/golden.test.ts',
+    'test/engine/learn.test.ts'
+  ],
+  setupFiles: ['test/device/setup.ts'],
+  ...native
+}
 
 export default defineConfig({
   test: {
@@ -50,10 +63,21 @@ export default defineConfig({
       {
         test: {
           name: 'gpu',
-          include: ['test/gpu/**/*.test.ts'],
-          ...native,
-          testTimeout: 600_000,
+          ...onDevice,
+          // cuBLAS multiplies F32 in TF32 unless it is told not to: the tests are of the graphs, at F32's tolerances
+          env: { REASONSMITH_TEST_DEVICE: 'cuda', NVIDIA_TF32_OVERRIDE: '0' },
+          testTimeout: 120_000,
           sequence: { groupOrder: 4 }
+        }
+      },
+      {
+        test: {
+          name: 'vulkan',
+          ...onDevice,
+          // by its number, since ggml-vulkan leaves out Mesa's software device unless it is asked for
+          env: { REASONSMITH_TEST_DEVICE: 'vulkan', GGML_VK_VISIBLE_DEVICES: '0' },
+          testTimeout: 600_000,
+          sequence: { groupOrder: 5 }
         }
       }
     ]

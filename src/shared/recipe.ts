@@ -22,6 +22,14 @@ export const TARGET_MODULES = [
 ] as const
 export type TargetModule = (typeof TARGET_MODULES)[number]
 
+/** Where a run computes. `auto`: the GPU that node-llama-cpp finds and that passes its self-test, else the CPU, said aloud. */
+export const DEVICES = ['auto', 'cpu', 'cuda', 'vulkan', 'metal'] as const
+export const Device = z
+  .enum(DEVICES)
+  .default('auto')
+  .describe('auto: a GPU that passes its self-test, else the CPU; any other is that or an error')
+export type Device = z.infer<typeof Device>
+
 /** PEFT's LoraConfig, as far as it applies. */
 export const LoraSettings = z.strictObject({
   r: count.max(1024).default(16),
@@ -100,8 +108,9 @@ const runSettings = {
     ),
   output_dir: path,
   seed: z.number().int().default(0),
+  device: Device,
   threads: count.optional().describe('default: the processors this process may use'),
-  memory_limit_mib: count.optional().describe('default: 80 % of what is free'),
+  memory_limit_mib: count.optional().describe('default: 80 % of what is free on the device'),
   system_message: z.string().optional().describe('default: the recipe’s reasoning system message'),
   save_steps: count.optional(),
   save_minutes: z.number().positive().default(10),
@@ -228,6 +237,7 @@ export const EvaluateRecipe = z.strictObject({
   tasksets: z.array(z.strictObject({ name: z.string().min(1), tasks: z.array(TaskSource).min(1) })).min(1),
   runs: count.default(5).describe('report: 5'),
   seed: z.number().int().default(0),
+  device: Device,
   threads: count.optional(),
   memory_limit_mib: count.optional(),
   system_message: z.string().optional(),

@@ -7,7 +7,7 @@ import { EXIT_CODES } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 import type { RunEvent } from './event.ts'
 import { MERGE_TYPES, QUANTIZATIONS } from './export-types.ts'
-import { AnsweringSettings, EvaluateRecipe, GrpoRecipe, SftRecipe } from './recipe.ts'
+import { AnsweringSettings, Device, EvaluateRecipe, GrpoRecipe, SftRecipe } from './recipe.ts'
 
 const path = z.string().min(1)
 const seed = z.number().int().default(0)
@@ -29,11 +29,13 @@ export const JOB_INPUTS = {
     max_completion_length: z.number().int().positive().default(1024),
     sampling: AnsweringSettings.prefault({}),
     seed,
+    device: Device,
     threads
   }),
-  doctor: z.strictObject({ threads }),
+  /** `auto` reports on every device; another is tried, and the job fails when it cannot be used. */
+  doctor: z.strictObject({ device: Device, threads }),
   /** The whole recipe on the bundled base; the same folder again continues where it stopped. */
-  demo: z.strictObject({ short: z.boolean().default(false), seed, threads }),
+  demo: z.strictObject({ short: z.boolean().default(false), seed, device: Device, threads }),
   /** Writes `report.md` and `report.html` into the run's folder. */
   report: z.strictObject({}),
   /**

@@ -33,11 +33,14 @@ test.each([
 
 test('the report says what there is and what was not tried', async () => {
   const context = { emit: () => undefined, signal: new AbortController().signal, runDir: '' }
-  const report = (await runDoctor({ threads: 1 }, context)) as { lines: string[]; gemm: Record<string, number> }
+  const report = (await runDoctor({ device: 'auto', threads: 1 }, context)) as {
+    lines: string[]
+    gemm: Record<string, number>
+  }
   expect(JSON.parse(JSON.stringify(report))).toEqual(report) // it goes over the wire
   for (const rate of Object.values(report.gemm)) expect(rate).toBeGreaterThan(0)
   const text = report.lines.join('\n')
-  for (const word of ['device', 'self-test', 'llama', 'GPU', 'This machine trains on CPU']) expect(text).toContain(word)
+  for (const word of ['CPU', 'self-test', 'llama', 'GPU', 'This machine trains on CPU']) expect(text).toContain(word)
 })
 
 test('node-llama-cpp answers which GPU fits', async () => {

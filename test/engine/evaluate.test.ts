@@ -55,6 +55,7 @@ const recipeFor = (name: string, more: object = {}): EvaluateRecipe =>
       { name: 'units', tasks: [{ family: 'chain', difficulty: 1, count: 3 }] }
     ],
     runs: 3,
+    device: 'cpu',
     threads: 1,
     system_message: '',
     max_prompt_length: 200,
@@ -210,6 +211,7 @@ describe('a sample', () => {
     const input = JOB_INPUTS.sample.parse({
       model: base,
       prompt: 'What is 2+2?',
+      device: 'cpu',
       threads: 1,
       max_completion_length: 40,
       ...more

@@ -119,7 +119,7 @@ describe.each(NAMES)('%s', (name) => {
     const planned = bytes.boundaries + bytes.activations
     expect(Math.abs(planned / trainer.bytes.activations - 1)).toBeLessThan(0.02)
     expect(Math.abs(bytes.gradients / parameters.bytes.gradients - 1)).toBeLessThan(0.02)
-    expect(Math.abs(bytes.transposes / parameters.bytes.transposes - 1)).toBeLessThan(0.02)
+    expect(Math.abs(bytes.copies / parameters.bytes.copies - 1)).toBeLessThan(0.02)
   })
 
   test('an adapter survives GGUF and PEFT bit by bit', async () => {

@@ -3,11 +3,15 @@ import { afterEach, expect } from 'vitest'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import type { Backend } from '../../src/main/engine/backend.ts'
 import { ownedCounts } from '../../src/main/engine/ffi/owned.ts'
+import { testedGpu } from '../device/test-device.ts'
 
 export type Owner = {
   /** Takes what a test made; it is disposed of after the test, last made first. */
   <T extends { dispose(): void }>(made: T): T
-  /** A CPU of one thread: results do not depend on how work is split, and ggml's threads never wait on each other. */
+  /**
+   * A CPU of one thread: results do not depend on how work is split, and ggml's threads never wait on each other. In the
+   * projects `vulkan` and `gpu` it is that device.
+   */
   backend(): Backend
 }
 
@@ -23,5 +27,5 @@ export function owner(): Owner {
     held.push(made)
     return made
   }
-  return Object.assign(own, { backend: () => own(openBackend({ threads: 1 })) })
+  return Object.assign(own, { backend: () => own(openBackend({ gpu: testedGpu, threads: 1 })) })
 }

@@ -30,7 +30,7 @@ beforeAll(async () => {
   )
 })
 
-const common = { base, threads: 1, system_message: '', save_steps: 1, max_completion_length: 24 }
+const common = { base, device: 'cpu', threads: 1, system_message: '', save_steps: 1, max_completion_length: 24 }
 const RECIPES = {
   sft: {
     kind: 'sft',

@@ -50,6 +50,7 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
 export const ENTRIES: Readonly<Record<string, readonly string[]>> = {
   'main/index.ts': ['main/window', 'node:', 'electron'],
   'main/cli.ts': ['main/commands', 'node:', '../package.json'],
+  'main/device-trial.ts': ['main/engine', 'shared', 'node:'],
   'main/symbolic-worker.ts': ['shared', 'main/reasoning', 'node:'],
   'main/worker.ts': ['main/jobs', 'main/training', 'main/evaluation', 'main/engine', 'shared', 'node:']
 }

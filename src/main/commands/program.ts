@@ -6,6 +6,7 @@ import type { ZodError } from 'zod'
 import { AppError, EXIT_CODES } from '../../shared/errors.ts'
 import { MERGE_TYPES, QUANTIZATIONS } from '../../shared/export-types.ts'
 import type { Quantization } from '../../shared/export-types.ts'
+import { DEVICES } from '../../shared/recipe.ts'
 import type { Recipe } from '../../shared/recipe.ts'
 import { JOB_INPUTS } from '../../shared/worker-contract.ts'
 import type { Job, JobKind } from '../../shared/worker-contract.ts'
@@ -116,6 +117,9 @@ const USUAL_QUANTIZATIONS: readonly Quantization[] = ['Q8_0', 'Q4_K_M']
 const threads = new Option('--threads <count>', 'CPU threads; default: the processors this process may use').argParser(
   integer(1)
 )
+const device = new Option('--device <name>', 'where to compute; auto: a GPU that passes its self-test, else the CPU')
+  .choices(DEVICES)
+  .default('auto')
 const seed = new Option('--seed <number>', 'seed of everything random').argParser(integer(0)).default(0)
 
 /** Checks a recipe completely, then runs its job. */
@@ -142,7 +146,7 @@ const COMMANDS: readonly Entry[] = [
     name: 'doctor',
     about: 'Say which device trains here, whether it computes right, and how fast.',
     example: 'reasonsmith doctor',
-    options: [threads],
+    options: [device, threads],
     action: (_args, { verbose: _, json: __, ...input }, run) => run('doctor', input)
   },
   {
@@ -154,6 +158,7 @@ const COMMANDS: readonly Entry[] = [
       new Option('--dir <folder>', 'where its runs and its report go').default('runs/demo'),
       new Option('--short', 'a quick pass that only shows that everything works').default(false),
       seed,
+      device,
       threads
     ],
     action: async (_args, { dir, verbose: _, json: __, ...input }, run) => {
@@ -164,6 +169,7 @@ const COMMANDS: readonly Entry[] = [
         shown(folder),
         ...(input['short'] ? ['--short'] : []),
         `--seed ${String(input['seed'])}`,
+        ...(input['device'] === 'auto' ? [] : [`--device ${String(input['device'])}`]),
         ...(input['threads'] === undefined ? [] : [`--threads ${String(input['threads'])}`])
       ]
       await run('demo', input, folder, again.join(' '))
@@ -182,6 +188,7 @@ const COMMANDS: readonly Entry[] = [
       new Option('--max-tokens <count>', 'the longest answer').argParser(integer(1)).default(1024),
       new Option('--temperature <number>', 'more than 0; lower is more certain').argParser(number).default(0.8),
       seed,
+      device,
       threads
     ],
     action: async ([model = '', prompt = ''], options, run) => {
@@ -197,6 +204,7 @@ const COMMANDS: readonly Entry[] = [
         max_completion_length: options['maxTokens'],
         sampling: { temperature: options['temperature'], top_k: 50, top_p: 0.95 },
         seed: options['seed'],
+        device: options['device'],
         threads: options['threads']
       })
     }

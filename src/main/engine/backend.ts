@@ -1,7 +1,7 @@
 /** One compute device: its handle, its buffers, its graphs. */
 import { availableParallelism } from 'node:os'
 import { AppError } from '../../shared/errors.ts'
-import { loadNative } from './ffi/libraries.ts'
+import { DEVICE_TYPE, loadNative } from './ffi/libraries.ts'
 import type { Gpu, Native } from './ffi/libraries.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
@@ -9,27 +9,44 @@ import type { Pointer } from './ffi/structs.ts'
 export type Backend = {
   readonly native: Native
   readonly handle: Pointer
+  /** The `ggml_backend_dev_t`. */
+  readonly device: Pointer
   readonly bufferType: Pointer
   /** `CPU`, `CUDA0`, … and what the driver calls it. */
   readonly name: string
   readonly description: string
   readonly isCpu: boolean
   readonly threads: number
+  /** GPUs of the same build that are left alone: a run uses one device, layers are not split. */
+  readonly unusedGpus: readonly string[]
+  /** Bytes free when the device was opened, before anything of ours lay on it: what a memory plan counts from. */
+  readonly freeAtOpen: number
+  /**
+   * Whether products of views with gaps between their matrices come out right. ggml-vulkan takes the distance between
+   * matrices for the product of their sides (a window of keys is then read wrongly), and rounds views with gaps between
+   * rows to F16.
+   */
+  readonly multipliesViews: boolean
+  /** Whether the device can compute this node, as it is shaped. The CPU can compute every node the engine makes. */
+  computes(node: Pointer): boolean
   /** Bytes free on the device now. */
   freeMemory(): number
   dispose(): void
 }
 
-const DEVICE_CPU = 0
 const GGML_STATUS_SUCCESS = 0
 
-/** Opens a device of the loaded build: the CPU for `gpu` null, else its first GPU. Throws AppError('device'). */
+/**
+ * Opens a device of the loaded build: the CPU for `gpu` null, else its GPU (of several, the one with most memory free).
+ * Tests nothing: `openDevice` does. Throws AppError('device').
+ */
 export function openBackend(options: { gpu?: Gpu | null; threads?: number } = {}): Backend {
   const gpu = options.gpu ?? null
   const native = loadNative(gpu)
   const { ggml, registry } = native
-  const device = gpu === null ? registry.backend_dev_by_type(DEVICE_CPU) : firstGpu(native)
-  if (device === null)
+  const [device, ...others] =
+    gpu === null ? [registry.backend_dev_by_type(DEVICE_TYPE.cpu)] : gpusOf(native).map((it) => it.device)
+  if (device === undefined || device === null)
     throw new AppError(
       'device',
       `no ${gpu ?? 'cpu'} device was found`,
@@ -43,31 +60,41 @@ export function openBackend(options: { gpu?: Gpu | null; threads?: number } = {}
     if (set !== null) native.call(set, 'void ggml_backend_set_n_threads(void*, int)', handle, threads)
   }
   const owned = new Owned('backend', handle, (it) => ggml.backend_free(it))
+  const freeMemory = (): number => (gpu === null ? process.availableMemory() : memoryOf(native, device).free)
   return {
     native,
     get handle() {
       return owned.handle
     },
+    device,
     bufferType: ggml.backend_get_default_buffer_type(handle)!,
     name: ggml.backend_dev_name(device),
     description: ggml.backend_dev_description(device),
     isCpu: gpu === null,
     threads,
-    freeMemory: () => {
-      const free = [0]
-      ggml.backend_dev_memory(device, free, [0])
-      return free[0]!
-    },
+    unusedGpus: others.map((it) => `${ggml.backend_dev_name(it)} (${ggml.backend_dev_description(it)})`),
+    freeAtOpen: freeMemory(),
+    multipliesViews: gpu !== 'vulkan',
+    computes: (node) => gpu === null || ggml.backend_supports_op(owned.handle, node),
+    freeMemory,
     dispose: () => owned.dispose()
   }
 }
 
-function firstGpu(native: Native): Pointer | null {
-  for (let i = 0; i < native.registry.backend_dev_count(); i++) {
-    const device = native.registry.backend_dev_get(i)
-    if (device !== null && native.ggml.backend_dev_type(device) !== DEVICE_CPU) return device
-  }
-  return null
+/** GPUs before GPUs that share the host's memory, then by free memory. */
+function gpusOf(native: Native): { device: Pointer }[] {
+  const { ggml, registry } = native
+  const types: readonly number[] = [DEVICE_TYPE.gpu, DEVICE_TYPE.integratedGpu]
+  return Array.from({ length: registry.backend_dev_count() }, (_, i) => registry.backend_dev_get(i)!)
+    .map((device) => ({ device, type: ggml.backend_dev_type(device), free: memoryOf(native, device).free }))
+    .filter(({ type }) => types.includes(type))
+    .sort((a, b) => a.type - b.type || b.free - a.free)
+}
+
+function memoryOf(native: Native, device: Pointer): { free: number; total: number } {
+  const [free, total] = [[0], [0]]
+  native.ggml.backend_dev_memory(device, free, total)
+  return { free: free[0]!, total: total[0]! }
 }
 
 /** Runs an allocated graph to its end. Throws AppError('device') when the backend reports a failure. */

@@ -34,6 +34,8 @@ type Trial = { gpu: Gpu | null; devices: string[]; memory: number; supported: Gp
 
 /** The GPU type whose build runs here (null for the CPU), and in words what was found. */
 export async function findGpu(): Promise<GpuFound> {
+  // asking takes a second, which a machine without any GPU should not pay at every start
+  if (!mayHaveGpu()) return { gpu: null, devices: [], memory: 0, words: [] }
   let trial: Trial
   try {
     const args = ['--input-type=module', '--eval', TRIAL, import.meta.resolve('node-llama-cpp')]
@@ -50,6 +52,14 @@ export async function findGpu(): Promise<GpuFound> {
   return { gpu: usable, devices: trial.devices, memory: usable ? trial.memory : 0, words: unused(trial, usable) }
 }
 
+/** Device files of GPUs: NVIDIA, any with a kernel driver, AMD's compute, Windows' inside WSL. Elsewhere it must be asked. */
+function mayHaveGpu(): boolean {
+  if (process.platform !== 'linux' || process.env['GGML_VK_VISIBLE_DEVICES'] !== undefined) return true
+  return (
+    renderNodes() > 0 || ['/dev/nvidiactl', '/dev/nvidia0', '/dev/kfd', '/dev/dxg'].some((path) => existsSync(path))
+  )
+}
+
 /** Why a GPU that is there is not used. */
 function unused(trial: Trial, gpu: Gpu | null): string[] {
   const words: string[] = []
@@ -60,7 +70,7 @@ function unused(trial: Trial, gpu: Gpu | null): string[] {
       `${type} is installed on this machine, but ${missing ?? `the ${type} build does not run with its driver: update the driver`}`
     )
   }
-  const nvidia = existsSync('/dev/nvidia0') || existsSync('/proc/driver/nvidia/gpus')
+  const nvidia = hasNvidia()
   if (nvidia && gpu !== 'cuda' && !trial.supported.includes('cuda')) {
     words.push(
       'an NVIDIA GPU is present, but the CUDA runtime (libcudart, libcublas) was not found: install CUDA 12 or 13'
@@ -73,6 +83,9 @@ function unused(trial: Trial, gpu: Gpu | null): string[] {
   }
   return words
 }
+
+/** Whether the kernel shows an NVIDIA GPU, usable or not. */
+export const hasNvidia = (): boolean => existsSync('/dev/nvidia0') || existsSync('/proc/driver/nvidia/gpus')
 
 function whyNoBuild(type: Gpu): string | null {
   try {

@@ -2,10 +2,12 @@
  * A thin builder of ggml graphs. Describing never computes: operations only add nodes; `GraphAllocator` gives the nodes
  * memory; `compute` runs them. Every operation checks its operands' shapes and says what was expected.
  */
+import { AppError } from '../../shared/errors.ts'
 import type { Backend } from './backend.ts'
 import { compute } from './backend.ts'
+import * as composed from './composed.ts'
+import { bufferOf } from './ffi/libraries.ts'
 import { Owned } from './ffi/owned.ts'
-import { noMemory } from './no-memory.ts'
 import type { Pointer } from './ffi/structs.ts'
 import { contiguousStrides, elements, isContiguous, sameShape, shape, shown, TYPE } from './tensor.ts'
 import type { Shape, Tensor, TensorPool } from './tensor.ts'
@@ -29,6 +31,9 @@ export type Slot = { readonly tensor: Tensor; readonly pool: TensorPool }
 function need(condition: boolean, operation: string, ...operands: readonly Tensor[]): void {
   if (!condition) throw new Error(`${operation} does not accept ${operands.map(shown).join(' and ')}`)
 }
+
+/** ggml.h, ggml_prec. */
+export const PRECISION_F32 = 10
 
 export class Graph {
   readonly backend: Backend
@@ -59,11 +64,23 @@ export class Graph {
     return { ptr, type, ne, nb: contiguousStrides(this.backend.native, type, ne) }
   }
 
-  /** [k, m] × [k, n, …] → [m, n, …]; dimensions 2 and 3 of `a` repeat over those of `b`. */
+  /** The node, when the device has a kernel for it; a node that is not added to the graph costs nothing. */
+  #kernel(ptr: Pointer | null, ne: Shape): Tensor | null {
+    return ptr !== null && this.backend.computes(ptr) ? this.#made(ptr, ne) : null
+  }
+
+  /**
+   * [k, m] × [k, n, …] → [m, n, …]; dimensions 2 and 3 of `a` repeat over those of `b`. Sums are asked for in F32: GPU
+   * backends would otherwise add up in F16 where `a` is F16 or quantised, in which attention loses small weights and the
+   * backward loses gradients under 6e-8.
+   */
   mulMat(a: Tensor, b: Tensor): Tensor {
     need(a.ne[0] === b.ne[0] && b.ne[2] % a.ne[2] === 0 && b.ne[3] % a.ne[3] === 0, 'mulMat', a, b)
     need(a.nb[0] <= a.nb[1] && b.type === TYPE.F32, 'mulMat (rows of the first must be contiguous)', a, b)
-    return this.#made(this.#ggml.mul_mat(this.#c, a.ptr, b.ptr), shape(a.ne[1], b.ne[1], b.ne[2], b.ne[3]))
+    const [x, y] = this.backend.multipliesViews ? [a, b] : [this.cont(a), this.cont(b)]
+    const node = this.#made(this.#ggml.mul_mat(this.#c, x.ptr, y.ptr), shape(a.ne[1], b.ne[1], b.ne[2], b.ne[3]))
+    this.#ggml.mul_mat_set_prec(node.ptr, PRECISION_F32)
+    return node
   }
 
   #broadcast(name: 'add' | 'mul' | 'sub' | 'div', a: Tensor, b: Tensor): Tensor {
@@ -113,6 +130,10 @@ export class Graph {
     return this.#made(this.#ggml.sqr(this.#c, a.ptr), a.ne)
   }
 
+  sqrt(a: Tensor): Tensor {
+    return this.#made(this.#ggml.sqrt(this.#c, a.ptr), a.ne)
+  }
+
   log(a: Tensor): Tensor {
     return this.#made(this.#ggml.log(this.#c, a.ptr), a.ne)
   }
@@ -135,7 +156,10 @@ export class Graph {
       a,
       like
     )
-    return this.#made(this.#ggml.repeat_back(this.#c, a.ptr, like.ptr), like.ne)
+    const kernel = this.#kernel(this.#ggml.repeat_back(this.#c, a.ptr, like.ptr), like.ne)
+    if (kernel) return kernel
+    need(elements(like) === a.ne[0] && a.ne[2] === 1 && a.ne[3] === 1, 'sumTo without a kernel', a, like)
+    return composed.sumOfColumns(this, a)
   }
 
   /** [n, m] → I32 [m], the index of each column's largest element. */
@@ -179,7 +203,8 @@ export class Graph {
 
   rmsNormBack(dy: Tensor, x: Tensor, eps: number): Tensor {
     need(sameShape(dy, x), 'rmsNormBack', dy, x)
-    return this.#made(this.#ggml.rms_norm_back(this.#c, dy.ptr, x.ptr, eps), x.ne)
+    const kernel = this.#kernel(this.#ggml.rms_norm_back(this.#c, dy.ptr, x.ptr, eps), x.ne)
+    return kernel ?? composed.rmsNormBack(this, dy, x, eps)
   }
 
   /** softmax(scale · a + mask) per column; mask [keys, queries] repeats over the other dimensions. */
@@ -192,7 +217,8 @@ export class Graph {
   /** `y` is the softmax's own output. */
   softMaxBack(dy: Tensor, y: Tensor, scale: number): Tensor {
     need(sameShape(dy, y), 'softMaxBack', dy, y)
-    return this.#made(this.#ggml.soft_max_ext_back(this.#c, dy.ptr, y.ptr, scale, 0), y.ne)
+    const kernel = this.#kernel(this.#ggml.soft_max_ext_back(this.#c, dy.ptr, y.ptr, scale, 0), y.ne)
+    return kernel ?? composed.softMaxBack(this, dy, y, scale)
   }
 
   /** x [headDim, heads, T], positions I32 [T] */
@@ -330,7 +356,9 @@ export class Graph {
   /** Has `node` computed into the slot's memory. Call before allocation; the node must not be a view. */
   place(node: Tensor, slot: Slot): Tensor {
     need(sameShape(node, slot.tensor) && node.type === slot.tensor.type, 'place', node, slot.tensor)
-    const status = this.#ggml.backend_tensor_alloc(slot.pool.buffer, node.ptr, this.#ggml.get_data(slot.tensor.ptr))
+    // a pool larger than the device's largest buffer has several: the slot's own is meant
+    const buffer = bufferOf(slot.tensor.ptr)
+    const status = this.#ggml.backend_tensor_alloc(buffer, node.ptr, this.#ggml.get_data(slot.tensor.ptr))
     if (status !== 0) throw new Error('a graph node could not be placed into its slot')
     return node
   }
@@ -351,6 +379,20 @@ export class Graph {
     return this.#ggml.graph_n_nodes(this.handle)
   }
 
+  /** Throws AppError('device') naming the first operation that the device cannot compute: ggml would abort on it. */
+  refuseMissingKernels(): void {
+    if (this.backend.isCpu) return
+    for (let i = 0; i < this.size; i++) {
+      const node = this.#ggml.graph_node(this.handle, i)!
+      if (this.backend.computes(node)) continue
+      throw new AppError(
+        'device',
+        `${this.backend.name} (${this.backend.description}) cannot compute the operation ${this.#ggml.op_desc(node)} as it is needed here`,
+        'Set device: cpu (--device cpu) to train on the CPU of this machine.'
+      )
+    }
+  }
+
   compute(): void {
     compute(this.backend, this.handle)
   }
@@ -360,41 +402,4 @@ export class Graph {
   }
 }
 
-/** Scratch memory that graphs share: each graph's nodes live only while it computes. */
-export class GraphAllocator {
-  readonly backend: Backend
-  readonly #handle: Owned<Pointer>
-
-  constructor(backend: Backend) {
-    const { ggml } = backend.native
-    this.backend = backend
-    this.#handle = new Owned('graph allocator', ggml.gallocr_new(backend.bufferType)!, (it) => ggml.gallocr_free(it))
-  }
-
-  /**
-   * Gives every node of these graphs its place, once. All graphs that share an allocator must come in one call (or the
-   * earlier ones be disposed): growing the memory later would leave them with stale addresses. Throws AppError('memory').
-   */
-  allocate(...graphs: readonly Graph[]): void {
-    const { ggml } = this.backend.native
-    const fits = graphs.every((graph) => ggml.gallocr_reserve(this.#handle.handle, graph.handle))
-    if (!fits || !graphs.every((graph) => ggml.gallocr_alloc_graph(this.#handle.handle, graph.handle))) {
-      throw noMemory(this.backend, 'the scratch of a graph')
-    }
-  }
-
-  /** Bytes that this graph would need, without taking them. */
-  measure(graph: Graph): number {
-    const size = [0]
-    this.backend.native.ggml.gallocr_reserve_n_size(this.#handle.handle, graph.handle, null, null, size)
-    return size[0]!
-  }
-
-  get bytes(): number {
-    return this.backend.native.ggml.gallocr_get_buffer_size(this.#handle.handle, 0)
-  }
-
-  dispose(): void {
-    this.#handle.dispose()
-  }
-}
+export { GraphAllocator } from './graph-allocator.ts'

@@ -66,7 +66,7 @@ class Pretended {
     const bytes = Math.max(...this.#tensors.map(({ ptr }) => ggml.nbytes(ptr)))
     const type = ggml.backend_dev_buffer_type(registry.backend_dev_by_type(DEVICE_CPU))
     const buffer = ggml.backend_buft_alloc_buffer(type, bytes)
-    if (buffer === null) throw noMemory({ name: 'CPU' }, `${bytes} bytes that the memory plan is made over`)
+    if (buffer === null) throw noMemory({ name: 'CPU', isCpu: true }, `${bytes} bytes that the memory plan is made over`)
     this.#buffer = new Owned('buffer', buffer, (it) => ggml.backend_buffer_free(it))
     for (const tensor of this.#tensors) this.place(tensor)
   }

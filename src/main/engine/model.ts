@@ -1,5 +1,6 @@
 /** A base model: loaded once by llama.cpp, its tensors shared by sampler and trainer. */
 import { closeSync, openSync } from 'node:fs'
+import koffi from 'koffi'
 import { AppError } from '../../shared/errors.ts'
 import { architectureOf } from './arch/index.ts'
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
@@ -50,7 +51,10 @@ async function openModel(held: Held, path: string, backend: Backend, options: { 
   const { architecture, config } = architectureOf(info)
   const { llama } = backend.native
   const params = llama.model_default_params()
+  const placement = placeOn(backend)
   params.n_gpu_layers = backend.isCpu ? 0 : -1
+  params.devices = koffi.address(placement.devices) as Pointer
+  if (placement.overrides) params.tensor_buft_overrides = koffi.address(placement.overrides) as Pointer
   params.load_mode = options.writable ? LOAD_MODE.copy : LOAD_MODE.mmap
   params.use_extra_bufts = false // repacked weights could not be read back row by row
   const handle = llama.model_load_from_file(path, params)
@@ -61,6 +65,7 @@ async function openModel(held: Held, path: string, backend: Backend, options: { 
       'Run with REASONSMITH_NATIVE_LOG=1 to see its own words.'
     )
   }
+  placement.keep()
   const owned = held.own(new Owned('model', handle, (it) => llama.model_free(it)))
   const own = backend.native.internal ? null : ownWeights(info, backend)
   if (own) held.own(own.pool)
@@ -91,6 +96,24 @@ async function openModel(held: Held, path: string, backend: Backend, options: { 
     optionalWeight,
     dispose: () => held.dispose()
   }
+}
+
+/**
+ * Where llama.cpp is to put what it loads: on this one device, and all of it. Left to itself it would spread layers over all
+ * GPUs and keep the embedding in host memory, where the trainer's graphs on the device could not read it.
+ */
+function placeOn({ device, isCpu, bufferType }: Backend): {
+  /** `ggml_backend_dev_t[]` ended by null; without an entry it is the CPU's alone. */
+  readonly devices: BigUint64Array
+  /** `llama_model_tensor_buft_override[]`, pattern and buffer type, ended by nulls. */
+  readonly overrides: BigUint64Array | null
+  /** The arrays must live until llama.cpp has read them. */
+  keep(): void
+} {
+  const devices = BigUint64Array.from(isCpu ? [0n] : [device, 0n])
+  const everything = Buffer.from('.\0')
+  const overrides = isCpu ? null : BigUint64Array.from([koffi.address(everything), bufferType, 0n, 0n])
+  return { devices, overrides, keep: () => void [devices, everything, overrides] }
 }
 
 function missing(path: string, name: string): never {

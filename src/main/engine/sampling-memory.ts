@@ -16,10 +16,10 @@ const DEFAULT_SHARE = 0.8
 /** On a CPU 64 at once are no faster than 32, and a step that takes twice as long hears a cancel later. */
 const WIDEST = { cpu: 32, gpu: 64 } as const
 
-/** Bytes a job may take: what the recipe says, or a share of what is free now. */
+/** Bytes a job may take: what the recipe says, or a share of what was free when the device was opened. */
 export function memoryLimit(backend: Backend, limitMiB?: number): number {
   if (limitMiB !== undefined) return limitMiB * 2 ** 20
-  return DEFAULT_SHARE * (backend.isCpu ? process.availableMemory() : backend.freeMemory())
+  return DEFAULT_SHARE * backend.freeAtOpen
 }
 
 /** Keys and values of `width` sequences of `contextTokens` tokens, prompt included. */

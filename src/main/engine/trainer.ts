@@ -123,7 +123,7 @@ export class Trainer {
     const { chunks, key } = activations.load(batch, this.settings.chunkQueries)
     if (this.#graphs?.key !== key) {
       this.#dropGraphs()
-      this.#graphs = this.#build(
+      this.#build(
         activations,
         {
           positions: activations.positions,
@@ -136,11 +136,11 @@ export class Trainer {
       const [hidden, into] = [activations.boundaries.at(-1)!, activations.gradients[model.config.layers % 2]!]
       orDispose([{ dispose: () => this.#dropGraphs() }], () => this.#head.attach(hidden, into))
     }
-    for (const graph of reference ? this.#graphs.reference : this.#graphs.forward) graph.compute()
+    for (const graph of reference ? this.#graphs!.reference : this.#graphs!.forward) graph.compute()
   }
 
   /** Graphs of every layer: forward l takes boundary l to l + 1, backward l takes gradient l + 1 to l. */
-  #build(activations: Activations, pass: Pass, key: string): Graphs {
+  #build(activations: Activations, pass: Pass, key: string): void {
     const { model, layers, referenceLayers } = this.parameters
     const forward = layers.map((layer, i) => this.#forwardGraph(activations, pass, layer, i))
     const reference =
@@ -153,16 +153,19 @@ export class Trainer {
     const allForward = [embed.forward, ...forward]
     const allReference = reference === forward ? [] : reference
     const allBackward = embed.backward ? [...backward, embed.backward] : backward
-    orDispose([...allForward, ...allReference, ...allBackward, ...allocators], () => {
-      allocators[0]!.allocate(...allForward, ...allReference)
-      allocators[1]!.allocate(...allBackward)
-    })
-    return {
+    this.#graphs = {
       key,
       forward: allForward,
       reference: reference === forward ? allForward : [embed.forward, ...reference],
       backward: allBackward,
       allocators
+    }
+    try {
+      allocators[0]!.allocate(...allForward, ...allReference)
+      allocators[1]!.allocate(...allBackward)
+    } catch (error) {
+      this.#dropGraphs() // they have no memory: the next pass must not compute them
+      throw error
     }
   }
 

@@ -10,9 +10,9 @@ import { AppError } from '../../shared/errors.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
 import { loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
-import { openBackend } from '../engine/backend.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
+import { openDevice } from '../engine/open-device.ts'
 import { Sampler } from '../engine/sampler.ts'
 import { comfortableWidth } from '../engine/sampling-memory.ts'
 import { resumedThreads } from '../engine/threads.ts'
@@ -48,7 +48,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
   try {
     const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
     const threads = resumedThreads(recipe.threads, earlier?.threads, warn)
-    const backend = held.own(openBackend(threads === undefined ? {} : { threads }))
+    const backend = held.own(await openDevice({ device: recipe.device, threads, emit }))
     const model = held.own(await loadModel(recipe.base, backend))
     const dialogue = dialogueOf(model.vocabulary)
     await nextTurn() // loading kept the loop from hearing a cancel
@@ -76,10 +76,16 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const path = join(runDir, ANSWERS_FILE)
     if (!earlier) forgetAnswers(path)
     const kept = keptAnswers(path, blocksFor(measurement, width))
+    const environment = environmentRecord(backend)
+    const [before, now] = [earlier?.environment['device'], environment['device']]
+    if (before !== undefined && before !== now)
+      warn(
+        `the answers that are there were computed on ${before}; the others are computed on ${now}, which rounds otherwise`
+      )
     const origin: Origin = earlier ?? {
       date: new Date().toISOString(),
       command: 'reasonsmith evaluate recipe.yaml # the one in this folder, with another output_dir',
-      environment: environmentRecord(backend),
+      environment,
       fingerprint,
       width,
       threads: backend.threads

@@ -15,9 +15,9 @@ const HEAD_BYTES = 8 * 2 ** 20
 const BLOCKS = 64
 const BLOCK_BYTES = 64 * 2 ** 10
 
-/** Where the run folder lies is no part of it. */
+/** Where the run folder lies is no part of it, and another device only warns. */
 export function fingerprintOf(recipe: EvaluateRecipe): string {
-  const { output_dir: _, ...settings } = recipe
+  const { output_dir: _, device: __, ...settings } = recipe
   const hash = createHash('sha256').update(JSON.stringify(settings))
   addBase(hash, recipe.base)
   for (const { adapter } of recipe.policies)

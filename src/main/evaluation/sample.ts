@@ -2,9 +2,9 @@
 import { AppError } from '../../shared/errors.ts'
 import type { JobFunction, JobInput } from '../../shared/worker-contract.ts'
 import { loadAdapter } from '../engine/adapter.ts'
-import { openBackend } from '../engine/backend.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
+import { openDevice } from '../engine/open-device.ts'
 import { Sampler } from '../engine/sampler.ts'
 import { dialogueOf, opensThought, taskMessages } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
@@ -16,7 +16,7 @@ export const runSample: JobFunction<'sample'> = async (input, { emit, signal }) 
   emit({ kind: 'phase', name: 'loading' })
   const held = new Held()
   try {
-    const backend = held.own(openBackend(input.threads === undefined ? {} : { threads: input.threads }))
+    const backend = held.own(await openDevice({ device: input.device, threads: input.threads, emit }))
     const model = held.own(await loadModel(input.model, backend))
     const adapter = input.adapter === undefined ? null : held.own(await loadAdapter(model, input.adapter))
     const { vocabulary } = model

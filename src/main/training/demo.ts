@@ -9,12 +9,13 @@ import { stringify } from 'yaml'
 import { AppError } from '../../shared/errors.ts'
 import { seeded } from '../../shared/random.ts'
 import { EvaluateRecipe, GrpoRecipe, SftRecipe } from '../../shared/recipe.ts'
+import type { Device } from '../../shared/recipe.ts'
 import type { Task } from '../../shared/task.ts'
 import type { JobContext, JobFunction } from '../../shared/worker-contract.ts'
 import { bandCounts, decontaminate, teachable } from '../data/prepare/curation.ts'
 import { traceLines } from '../data/prepare/traces.ts'
-import { openBackend } from '../engine/backend.ts'
 import { loadModel } from '../engine/model.ts'
+import { openDevice } from '../engine/open-device.ts'
 import { repurposePlaceholders } from '../engine/prepare.ts'
 import { Sampler } from '../engine/sampler.ts'
 import { environmentRecord } from '../evaluation/environment.ts'
@@ -61,7 +62,7 @@ type Files = Readonly<
   Record<'base' | 'traces' | 'tasks' | 'heldOut' | 'test' | 'curation' | 'sft' | 'grpo' | 'evaluate', string>
 >
 
-export const runDemo: JobFunction<'demo'> = async ({ short, seed, threads: asked }, context) => {
+export const runDemo: JobFunction<'demo'> = async ({ short, seed, device, threads: asked }, context) => {
   const threads = asked ?? DEMO_THREADS
   const settings = DEMO[short ? 'short' : 'full']
   const at = (name: string): string => join(context.runDir, name)
@@ -79,10 +80,11 @@ export const runDemo: JobFunction<'demo'> = async ({ short, seed, threads: asked
   mkdirSync(context.runDir, { recursive: true })
   const started = Date.now()
 
-  if (!existsSync(files.curation)) await curate(settings, seed, threads, files, context)
+  if (!existsSync(files.curation)) await curate(settings, seed, { device, threads }, files, context)
   const common = {
     base: files.base,
     seed,
+    device,
     threads,
     system_message: BRIEF_SYSTEM_MESSAGE,
     max_completion_length: settings.maxCompletionLength
@@ -147,13 +149,13 @@ function stage(context: JobContext, runDir: string, name: string): JobContext {
 async function curate(
   settings: DemoSettings,
   seed: number,
-  threads: number | undefined,
+  computing: { readonly device: Device; readonly threads: number },
   files: Files,
   { emit, signal }: JobContext
 ): Promise<void> {
   emit({ kind: 'phase', name: 'curating' })
   const { pool: poolSize, test: testSize, heldOut: heldOutSize, tasks, samples, band } = settings.curation
-  const backend = openBackend(threads === undefined ? {} : { threads })
+  const backend = await openDevice({ ...computing, emit })
   try {
     const renamed = await repurposePlaceholders(bundledBase(), files.base, backend)
     emit({ kind: 'log', level: 'info', text: renamed.map(({ was, name }) => `${was} becomes ${name}`).join(', ') })

@@ -55,7 +55,7 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       const plan = planTrainer(start, { ...recipe, rowTokens, rollouts: { width, contextTokens } }, emit)
       return { ...plan.settings, width }
     }
-    const session = held.own(await openSession(recipe, planned, run.checkpoint, warn))
+    const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
     const { dialogue, trainer, optimizer, adapter, model } = session
     const width = session.plan.width ?? widthOn(model)
     const sampler = held.own(new Sampler(model, { width, contextTokens }))

@@ -6,6 +6,7 @@ import type { TargetModule } from '../../shared/recipe.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import { planMemory, printPlan, requirePlan } from '../engine/memory.ts'
 import type { Plan, PlanRequest } from '../engine/memory.ts'
+import { deviceLine } from '../engine/open-device.ts'
 import type { Model } from '../engine/model.ts'
 import { cacheBytes, decodingBytes, memoryLimit, widest, widthWithin } from '../engine/sampling-memory.ts'
 
@@ -34,7 +35,8 @@ export function planTrainer(adapter: Adapter, run: PlannedRun, emit: Emit): Plan
       ownWeights: !model.sharesWeights
     }
   )
-  emit({ kind: 'plan', lines: printPlan(plan) })
+  const free = `${(backend.freeAtOpen / 2 ** 20).toFixed(0)} MiB free`
+  emit({ kind: 'plan', lines: [`device      ${deviceLine(backend)}, ${free}`, ...printPlan(plan)] })
   const { settings, ...rest } = requirePlan(plan)
   return { ...rest, settings: { ...settings, contextTokens: run.rollouts?.contextTokens ?? run.rowTokens } }
 }

@@ -7,7 +7,7 @@ import { pack } from '../engine/batch.ts'
 import type { PackedBatch, TrainSequence } from '../engine/batch.ts'
 import type { AdamW } from '../engine/optimizer.ts'
 import type { Trainer } from '../engine/trainer.ts'
-import type { TokenArrays } from './loss.ts'
+import type { Coefficients, TokenArrays } from './loss.ts'
 import { mergeMetrics, totalsAsMeans } from './metric-sums.ts'
 import type { MetricSums } from './metric-sums.ts'
 import { policyLoss, samplingDifference } from './policy-loss.ts'
@@ -96,11 +96,15 @@ export async function policyUpdate(
   for (let iteration = 0; iteration < recipe.num_iterations; iteration++) {
     for (const { rows, normaliser, tokens: own } of prepared) {
       const parts: MetricSums[] = []
+      const lift = liftFor(normaliser)
       for (const { batch, constants } of rows) {
         const output = trainer.accumulate(
           batch,
           ({ logprobs, entropy }, from) =>
-            policyLoss({ logprobs, entropy, ...part(constants, from, from + logprobs.length) }, settings, normaliser),
+            lifted(
+              policyLoss({ logprobs, entropy, ...part(constants, from, from + logprobs.length) }, settings, normaliser),
+              lift
+            ),
           { wholeBatch: settings.ratio === 'sequence' }
         )
         parts.push(policyLoss({ ...output, ...constants }, settings, normaliser).metrics)
@@ -110,13 +114,28 @@ export async function policyUpdate(
       }
       tokens += own
       metrics.push(totalsAsMeans(mergeMetrics(parts)))
-      const step = optimizer.step(rates)
+      const step = optimizer.step(rates, 1 / lift)
       touched = true
       gradNorm = Math.max(gradNorm, step.applied ? step.gradNorm : 0)
       skipped += Number(!step.applied)
     }
   }
   return { metrics: mergeMetrics(metrics), gradNorm, tokens, updates, skipped }
+}
+
+/**
+ * Coefficients are about 1 / tokens. Sent back so small they drown: products with F16 and Q8_0 weights round what they are
+ * multiplied by to F16 (or to blocks with an F16 scale), which has nothing under 6e-8. Measured on a random Q8_0 base, a
+ * coefficient of 1e-4 left gradients that were off by half. So the backward gets them lifted to about 1, by a power of two,
+ * which changes no other rounding, and the optimizer takes it out again.
+ */
+function liftFor({ tokens }: Normaliser): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(1, tokens)))
+}
+
+function lifted(coefficients: Coefficients, lift: number): Coefficients {
+  const { logprob, entropy } = coefficients
+  return { ...coefficients, logprob: logprob.map((it) => it * lift), entropy: entropy.map((it) => it * lift) }
 }
 
 function lossSettings(recipe: GrpoRecipe): PolicyLossSettings {

@@ -2,15 +2,16 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { LoraSettings, OptimizerSettings } from '../../shared/recipe.ts'
+import type { Emit } from '../../shared/event.ts'
+import type { Device, LoraSettings, OptimizerSettings } from '../../shared/recipe.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { createAdapter, loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
-import { openBackend } from '../engine/backend.ts'
 import type { Backend } from '../engine/backend.ts'
 import { loadModel } from '../engine/model.ts'
 import type { Model } from '../engine/model.ts'
 import type { Plan } from '../engine/memory.ts'
+import { openDevice } from '../engine/open-device.ts'
 import { AdamW } from '../engine/optimizer.ts'
 import { Parameters } from '../engine/parameters.ts'
 import { resumedThreads } from '../engine/threads.ts'
@@ -24,6 +25,7 @@ export type SessionRecipe = {
   readonly base: string
   readonly adapter?: string | undefined
   readonly seed: number
+  readonly device: Device
   readonly threads?: number | undefined
   /** How rollouts are sampled, where any are: the trainer's numbers are of the policy under the same temperature. */
   readonly sampling?: { readonly temperature: number }
@@ -57,12 +59,12 @@ export type Session = {
 export async function openSession(
   recipe: SessionRecipe,
   plan: (adapter: Adapter) => RunPlan,
-  checkpoint: Checkpoint | undefined,
-  warn: (text: string) => void
+  emit: Emit,
+  checkpoint?: Checkpoint
 ): Promise<Session> {
   const held = new Held()
   try {
-    return await openInto(held, recipe, plan, checkpoint, warn)
+    return await openInto(held, recipe, plan, emit, checkpoint)
   } catch (error) {
     held.dispose()
     throw error
@@ -73,12 +75,13 @@ async function openInto(
   held: Held,
   recipe: SessionRecipe,
   plan: (adapter: Adapter) => RunPlan,
-  checkpoint: Checkpoint | undefined,
-  warn: (text: string) => void
+  emit: Emit,
+  checkpoint: Checkpoint | undefined
 ): Promise<Session> {
   const earlier = checkpoint ? (JSON.parse(checkpoint.read('plan.json').toString()) as KeptPlan) : undefined
+  const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
   const threads = resumedThreads(recipe.threads, earlier?.threads, warn)
-  const backend = held.own(openBackend(threads === undefined ? {} : { threads }))
+  const backend = held.own(await openDevice({ device: recipe.device, threads, emit }))
   const model = held.own(await loadModel(recipe.base, backend))
   const start = checkpoint ? join(checkpoint.path, 'adapter.gguf') : recipe.adapter
   const adapter = held.own(

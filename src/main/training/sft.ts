@@ -42,7 +42,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       plan = planTrainer(start, { ...recipe, rowTokens: Math.max(1024, recipe.max_length) }, emit)
       return plan.settings
     }
-    const session = held.own(await openSession(recipe, planned, run.checkpoint, warn))
+    const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
     const { dialogue, trainer, optimizer, adapter } = session
 
     // The lessons: every sample rendered and checked, long ones left out whole.

@@ -20,9 +20,12 @@ function group(rollouts: number): Group {
   return { prompt: Int32Array.of(1, 2), scored } as unknown as Group
 }
 
-type Seen = { update: PolicyUpdate; batches: number; coefficients: number }
+type Seen = { update: PolicyUpdate; batches: number; coefficients: number; smallest: number }
 
-/** `coefficients` is the sum of dLoss/dlogprob over everything that was accumulated. */
+/**
+ * `coefficients` is the sum of dLoss/dlogprob over everything that was accumulated, as the optimizer scales it; `smallest` the
+ * smallest one that the backward was given.
+ */
 async function updated(groups: readonly Group[], settings: object, applied = true): Promise<Seen> {
   const recipe = GrpoRecipe.parse({
     kind: 'grpo',
@@ -38,22 +41,28 @@ async function updated(groups: readonly Group[], settings: object, applied = tru
   })
   let batches = 0
   let coefficients = 0
+  let accumulated = 0
+  let smallest = Infinity
   const trainer = {
     score: output,
     accumulate: (batch: PackedBatch, loss: LossFunction) => {
-      coefficients += loss(output(batch), 0).logprob.reduce((sum, value) => sum + value, 0)
+      const { logprob } = loss(output(batch), 0)
+      accumulated += logprob.reduce((sum, value) => sum + value, 0)
+      smallest = logprob.reduce((least, value) => Math.min(least, Math.abs(value)), smallest)
       return output(batch)
     }
   } as unknown as Trainer
   const optimizer = {
-    step: () => {
+    step: (_rates: unknown, scale = 1) => {
+      coefficients += accumulated * scale
+      accumulated = 0
       batches++
       return { gradNorm: 1, applied }
     }
   } as unknown as AdamW
   const rates = { a: 1, b: 1, weight: 1 }
   const update = await policyUpdate(trainer, optimizer, groups, recipe, 64, rates, seeded(0))
-  return { update, batches, coefficients }
+  return { update, batches, coefficients, smallest }
 }
 
 test('ten rollouts in four minibatches are four updates of two or three', async () => {
@@ -85,3 +94,16 @@ test('the loss of a step is the mean over its updates', async () => {
   expect(many['loss']).toBeCloseTo(-1, 5)
   expect(many['policy_loss']).toBeCloseTo(-1, 5)
 })
+
+test.each(['grpo', 'dapo', 'bnpo'])(
+  '%s: the backward gets coefficients of order one, however many tokens there are',
+  async (loss_type) => {
+    const few = await updated([group(2)], { loss_type, beta: 0, entropy_coef: 0 })
+    const many = await updated(
+      Array.from({ length: 50 }, () => group(20)),
+      { loss_type, beta: 0, entropy_coef: 0 }
+    )
+    for (const { smallest } of [few, many]) expect(smallest).toBeGreaterThan(0.1)
+    expect(many.coefficients).toBeCloseTo(few.coefficients, 3)
+  }
+)

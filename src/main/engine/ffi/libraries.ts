@@ -1,6 +1,6 @@
 /** Finds and loads the llama.cpp shared libraries that node-llama-cpp ships, and binds their functions. */
 import { existsSync, readdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import koffi from 'koffi'
 import type { LibraryHandle, TypeObject } from 'koffi'
@@ -62,6 +62,16 @@ export function libraryFolder(gpu: Gpu | null): string {
   )
 }
 
+/**
+ * Where the same build lies for an older CUDA runtime: `libcudart.so.12` instead of 13. Null where there is none.
+ * node-llama-cpp ships only that one library twice, in the folder `fallback` of its package `-ext`.
+ */
+function fallbackFolder(folder: string): string | null {
+  const build = basename(folder)
+  const path = join(folder, '..', '..', '..', `${build}-ext`, 'bins', build, 'fallback')
+  return existsSync(path) ? path : null
+}
+
 function libraryFile(folder: string, name: string): string {
   const pattern = (LIBRARY_FILE[process.platform] ?? LIBRARY_FILE['linux']!)(name)
   const file = readdirSync(folder).find((entry) => pattern.test(entry))
@@ -77,17 +87,25 @@ function bind<T extends Readonly<Record<string, string>>>(library: LibraryHandle
 }
 
 let loaded: Native | undefined
+let loadedFor: Gpu | null | undefined
+
+/** Whose build this process has loaded (null: the CPU's); undefined while none is. */
+export const loadedGpu = (): Gpu | null | undefined => loadedFor
 
 /**
- * Loads the libraries once per process; a second call with another `gpu` is a bug, since both builds would share symbols.
+ * Loads the libraries once per process. Every build holds the CPU's backend too, so null is answered with whatever is
+ * loaded; a second call with another GPU is a bug, since both builds would share symbols.
  * Throws AppError('device') when a library is missing or is not the pinned version.
  */
 export function loadNative(gpu: Gpu | null = null): Native {
+  if (loaded && gpu === null) return loaded
   const folder = libraryFolder(gpu)
   if (loaded) {
     if (loaded.folder !== folder) throw new Error(`native libraries of ${loaded.folder} are loaded already`)
     return loaded
   }
+  // Its products of F32 matrices would otherwise round both to F16, in which gradients under 6e-8 are zero.
+  if (gpu === 'vulkan') process.env['GGML_VK_DISABLE_F16'] ??= '1'
   for (const [name, fields] of Object.entries(STRUCTS)) koffi.struct(name, { ...fields })
   const open = (name: string): LibraryHandle => koffi.load(libraryFile(folder, name), { global: true })
   const base = open('ggml-base')
@@ -107,8 +125,11 @@ export function loadNative(gpu: Gpu | null = null): Native {
   // A function without arguments or effects as log sink: a callback into JavaScript from a native thread would be unsafe.
   if (process.env['REASONSMITH_NATIVE_LOG'] === undefined) llama.log_set(base.symbol('ggml_cycles', 'void*'), null)
   registry.backend_load_all_from_path(folder + '/')
+  const older = gpu === null || hasGpu(ggml, registry) ? null : fallbackFolder(folder)
+  if (older !== null) registry.backend_load_all_from_path(older + '/')
   llama.backend_init()
   const prototypes = new Map<string, unknown>()
+  loadedFor = gpu
   loaded = {
     folder,
     ggml,
@@ -138,6 +159,17 @@ function onThread(bound: unknown, ...args: readonly unknown[]): Promise<number> 
   })
 }
 
+/** ggml-backend.h, ggml_backend_dev_type. */
+export const DEVICE_TYPE = { cpu: 0, gpu: 1, integratedGpu: 2 } as const
+
+/** Whether the loaded build shows a GPU of any kind. */
+export function hasGpu(ggml: Native['ggml'], registry: Native['registry']): boolean {
+  const gpus: readonly number[] = [DEVICE_TYPE.gpu, DEVICE_TYPE.integratedGpu]
+  for (let i = 0; i < registry.backend_dev_count(); i++)
+    if (gpus.includes(ggml.backend_dev_type(registry.backend_dev_get(i)))) return true
+  return false
+}
+
 function bindInternal(library: LibraryHandle): Bound<typeof LLAMA_INTERNAL> | null {
   if (process.env['REASONSMITH_OWN_WEIGHTS'] !== undefined) return null
   try {
@@ -150,4 +182,14 @@ function bindInternal(library: LibraryHandle): Bound<typeof LLAMA_INTERNAL> | nu
 /** Reads `count` addresses that lie one after another at `address`. */
 export function readPointers(address: Pointer, count: number): Pointer[] {
   return koffi.decode(address, `void*[${count}]`) as Pointer[]
+}
+
+/** The `ggml_backend_buffer` a tensor lies in: the second field of `struct ggml_tensor` (ggml.h), after its type. */
+export function bufferOf(tensor: Pointer): Pointer {
+  return koffi.decode(tensor, 8, 'void*') as Pointer
+}
+
+/** The precision a product was asked for: the first of a node's `op_params` (ggml.h, after type, buffer, ne, nb and op). */
+export function precisionOf(node: Pointer): number {
+  return koffi.decode(node, 84, 'int32_t') as number
 }
