@@ -105,6 +105,7 @@ export const GGML_BASE = {
   backend_reg_get_proc_address: 'void* ggml_backend_reg_get_proc_address(void*, const char*)',
 
   quantize_chunk: 'size_t ggml_quantize_chunk(int, const void*, void*, int64_t, int64_t, int64_t, const void*)',
+  quantize_requires_imatrix: 'bool ggml_quantize_requires_imatrix(int)',
   fp32_to_bf16_row: 'void ggml_fp32_to_bf16_row(const void*, void*, int64_t)',
 
   gguf_init_empty: 'void* gguf_init_empty()',
