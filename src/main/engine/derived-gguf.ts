@@ -42,7 +42,8 @@ export function refuseTarget(from: string, to: string, force: boolean): void {
   if (there.ino === source.ino && there.dev === source.dev)
     throw new AppError('usage', `${to} is the base itself`, 'Name another file; a base is never written over.')
   if (there.isDirectory()) throw new AppError('usage', `${to} is a folder`, 'Name a file.')
-  if (!force) throw new AppError('disk', `already there: ${to}`, 'Nothing was written. Name another file, or use --force.')
+  if (!force)
+    throw new AppError('disk', `already there: ${to}`, 'Nothing was written. Name another file, or use --force.')
 }
 
 /** Throws AppError: `disk` (no room, not writable, already there), `model` (not a GGUF), `cancelled`. Returns the bytes written. */
@@ -134,6 +135,10 @@ function requireRoom(disk: CopyDisk, to: string, bytes: number): void {
   }
   if (bytes > free) {
     const mib = (n: number): string => (n / 2 ** 20).toFixed(0)
-    throw new AppError('disk', `${to} needs ${mib(bytes)} MiB, ${mib(free)} MiB are free there`, 'Free some space, or name another folder.')
+    throw new AppError(
+      'disk',
+      `${to} needs ${mib(bytes)} MiB, ${mib(free)} MiB are free there`,
+      'Free some space, or name another folder.'
+    )
   }
 }

@@ -6,7 +6,21 @@ import { AppError } from '../../shared/errors.ts'
 import type { GgufValue } from './gguf-writer.ts'
 
 /** Value types by their number in the file. */
-const TYPE = { u8: 0, i8: 1, u16: 2, i16: 3, u32: 4, i32: 5, f32: 6, bool: 7, text: 8, array: 9, u64: 10, i64: 11, f64: 12 }
+const TYPE = {
+  u8: 0,
+  i8: 1,
+  u16: 2,
+  i16: 3,
+  u32: 4,
+  i32: 5,
+  f32: 6,
+  bool: 7,
+  text: 8,
+  array: 9,
+  u64: 10,
+  i64: 11,
+  f64: 12
+}
 /** Bytes of a value of fixed size. */
 const SIZE: Readonly<Record<number, number>> = { 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 }
 

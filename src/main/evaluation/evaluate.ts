@@ -19,7 +19,6 @@ import { adapterFiles } from '../engine/peft.ts'
 import { Sampler } from '../engine/sampler.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import { loadTasks } from '../policy/tasksets.ts'
-import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { appendAnswers, forgetAnswers, keptAnswers } from './answers.ts'
 import type { Policy } from './answers.ts'
 import { environmentRecord } from './environment.ts'
@@ -51,7 +50,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const dialogue = dialogueOf(model.vocabulary)
     await nextTurn() // loading kept the loop from hearing a cancel
     refuseStopped(signal)
-    const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
+    const systemMessage = recipe.system_message ?? dialogue.systemMessage
     const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
     const asking = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
     const tasksets = tasks.map(({ name, tasks: some }) => askableTaskset(name, some, asking))

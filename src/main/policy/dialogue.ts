@@ -3,14 +3,19 @@
  * none, between tags spelled out as text), and sampled tokens taken apart again. SFT, GRPO and evaluation share this, so
  * that what is taught, sampled and graded has one form.
  */
+import { reasoningSystemMessage } from '../reasoning/prompts.ts'
 import { THINK_TAGS, parseTaggedText, parseTrace } from '../reasoning/trace.ts'
-import type { ParsedTrace, ThinkIds } from '../reasoning/trace.ts'
+import type { ParsedTrace, ThinkIds, ThinkTags } from '../reasoning/trace.ts'
 import type { ChatMessage, Vocabulary } from '../engine/vocabulary.ts'
 
 export type Dialogue = {
   readonly vocabulary: Vocabulary
   /** Null: the tags are ordinary text. */
   readonly thinkIds: ThinkIds | null
+  /** How the tags are spelled: as the base was prepared, else `THINK_TAGS`. */
+  readonly tags: ThinkTags
+  /** What is said before every question unless a recipe says otherwise: the base's own fixed message, else the usual one. */
+  readonly systemMessage: string
   /** Tokens up to where the assistant begins. */
   promptTokens(messages: readonly ChatMessage[]): Int32Array
   /** Tokens of a trace as the assistant writes it, the end-of-turn token included. */
@@ -19,23 +24,27 @@ export type Dialogue = {
 }
 
 /** Thought and answer as they stand in the assistant's message. Newlines keep spelled-out tags from merging with words. */
-export function traceText(thinking: string, answer: string, spelledOut: boolean): string {
+export function traceText(thinking: string, answer: string, spelledOut: boolean, tags: ThinkTags = THINK_TAGS): string {
   const gap = spelledOut ? '\n' : ''
-  return `${THINK_TAGS.open}${gap}${thinking.trim()}${gap}${THINK_TAGS.close}${gap}${answer.trim()}`
+  return `${tags.open}${gap}${thinking.trim()}${gap}${tags.close}${gap}${answer.trim()}`
 }
 
 export function dialogueOf(vocabulary: Vocabulary): Dialogue {
-  const open = vocabulary.specialToken(THINK_TAGS.open)
-  const close = vocabulary.specialToken(THINK_TAGS.close)
+  const { prepared } = vocabulary
+  const tags = { open: prepared.open ?? THINK_TAGS.open, close: prepared.close ?? THINK_TAGS.close }
+  const open = vocabulary.specialToken(tags.open)
+  const close = vocabulary.specialToken(tags.close)
   const thinkIds = open !== null && close !== null ? { open, close, endOfTurn: [vocabulary.eos] } : null
   const promptText = (messages: readonly ChatMessage[]): string =>
     vocabulary.render(messages, { addGenerationPrompt: true })
   return {
     vocabulary,
     thinkIds,
+    tags,
+    systemMessage: prepared.systemMessage ?? reasoningSystemMessage(tags),
     promptTokens: (messages) => vocabulary.tokenize(promptText(messages), { special: true }),
     responseTokens: (messages, thinking, answer) => {
-      const content = traceText(thinking, answer, thinkIds === null)
+      const content = traceText(thinking, answer, thinkIds === null, tags)
       const whole = vocabulary.render([...messages, { role: 'assistant', content }], { addGenerationPrompt: false })
       const before = promptText(messages)
       // A template that moves or rewrites what stands before the answer teaches something else than it samples.
@@ -50,7 +59,7 @@ export function dialogueOf(vocabulary: Vocabulary): Dialogue {
       const ended = vocabulary.isEndOfGeneration(tokens.at(-1) ?? -1) ? tokens.subarray(0, -1) : tokens
       return thinkIds
         ? parseTrace(ended, thinkIds, (part) => vocabulary.decode(part as Iterable<number>))
-        : parseTaggedText(vocabulary.decode(ended))
+        : parseTaggedText(vocabulary.decode(ended), tags)
     }
   }
 }

@@ -15,7 +15,6 @@ import { Sampler } from '../engine/sampler.ts'
 import { equalityProcess } from '../evaluation/equality-process.ts'
 import { loadTasks, promptedTasks } from '../policy/tasksets.ts'
 import type { Prompted } from '../policy/tasksets.ts'
-import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { resolveReward } from '../reasoning/reward.ts'
 import { bestCheckpoint } from './checkpoint.ts'
 import { epochs } from './epochs.ts'
@@ -53,7 +52,7 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     )
     const { dialogue, trainer, optimizer, adapter, model } = session
     const sampler = held.own(new Sampler(model, { width, contextTokens }))
-    const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
+    const systemMessage = recipe.system_message ?? dialogue.systemMessage
     const prompting = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
     const prompted = (name: string, sources: GrpoRecipe['tasks']): Prompted[] =>
       sources.length === 0 ? [] : promptedTasks(name, loadTasks(sources), prompting)

@@ -10,7 +10,6 @@ import type { Sample } from '../data/prepare/messages.ts'
 import type { TrainSequence } from '../engine/batch.ts'
 import { epochs } from './epochs.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
-import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 
 /** `tokens` is prompt and response, `mask` marks the response. */
 export type Lesson = TrainSequence & { readonly prompt: Int32Array }
@@ -72,7 +71,7 @@ export function lessonsOf(file: string, recipe: SftRecipe, dialogue: Dialogue, w
 /** A sample as tokens, or why it cannot be taught: what the template makes of it must read back as the same trace. */
 function lessonOf(sample: Sample, recipe: SftRecipe, dialogue: Dialogue): Lesson | string {
   const given = sample.messages.some(({ role }) => role === 'system')
-  const system = given ? [] : [{ role: 'system', content: recipe.system_message ?? REASONING_SYSTEM_MESSAGE } as const]
+  const system = given ? [] : [{ role: 'system', content: recipe.system_message ?? dialogue.systemMessage } as const]
   const messages = [...system.filter(({ content }) => content !== ''), ...sample.messages]
   try {
     const prompt = dialogue.promptTokens(messages)
