@@ -1,7 +1,8 @@
 /** The tiny model in every type a base may have, made by llama.cpp's own quantiser. */
 import { join } from 'node:path'
 import type { Backend } from '../../src/main/engine/backend.ts'
-import { writeTinyModel } from './tiny-model.ts'
+import type { GgufValue } from '../../src/main/engine/gguf-writer.ts'
+import { TINY, writeTinyModel } from './tiny-model.ts'
 
 /** File types as `llama_model_quantize` counts them (`llama.h`, LLAMA_FTYPE). */
 export const FILE_TYPE = {
@@ -22,9 +23,14 @@ export const FILE_TYPE = {
 export type FileType = keyof typeof FILE_TYPE
 
 /** Writes the model; every matrix, the embedding and the head included, is of that one type. Returns its path. */
-export function writeQuantised(backend: Backend, folder: string, type: FileType): string {
+export function writeQuantised(
+  backend: Backend,
+  folder: string,
+  type: FileType,
+  values: Readonly<Record<string, GgufValue>> = {}
+): string {
   const plain = join(folder, 'F32.gguf')
-  writeTinyModel(backend, plain)
+  writeTinyModel(backend, plain, TINY, 1, values)
   if (type === 'F32') return plain
   const { llama } = backend.native
   const path = join(folder, `${type}.gguf`)

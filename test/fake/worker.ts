@@ -73,5 +73,6 @@ serveJob({
   demo: unused,
   report: unused,
   export: unused,
+  prepare: unused,
   sample: () => Promise.resolve(async ({ prompt }, context) => SCRIPTS[prompt]!(context))
 })

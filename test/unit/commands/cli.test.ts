@@ -10,7 +10,20 @@ import { tinyGgufHeader } from '../../fake/gguf-header.ts'
 const SOURCE = join(import.meta.dirname, '../../../src/main/cli.ts')
 const FAKE = join(import.meta.dirname, '../../fake/cli.ts')
 const WORKER = join(import.meta.dirname, '../../fake/worker.ts')
-const COMMANDS = ['doctor', 'demo', 'sft', 'grpo', 'evaluate', 'sample', 'report', 'export', 'resume', 'traces', 'init']
+const COMMANDS = [
+  'doctor',
+  'demo',
+  'prepare',
+  'sft',
+  'grpo',
+  'evaluate',
+  'sample',
+  'report',
+  'export',
+  'resume',
+  'traces',
+  'init'
+]
 
 const folder = mkdtempSync(join(tmpdir(), 'cli-'))
 afterAll(() => rmSync(folder, { recursive: true }))
