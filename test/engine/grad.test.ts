@@ -142,7 +142,7 @@ function passOf(rig: Rig, chunkQueries: number): { pass: Pass; activations: Acti
   return { pass: { positions: activations.positions, chunks, scratch: activations.scratch }, activations }
 }
 
-test.each([128, 40, 16])(
+test.each([128, 40, 16, 8])(
   'attention: two sequences and padding, grouped heads, chunks of %i queries',
   (chunkQueries) => {
     const { headDim, heads, keyHeads, attentionScale } = CONFIG
@@ -154,6 +154,9 @@ test.each([128, 40, 16])(
     const dOut = rig.random('dout', 1, headDim * heads, T)
     rig.ready()
     const { pass } = passOf(rig, chunkQueries)
+    // chunks of 8 queries lie inside one sequence: without a mask, at its head and behind other keys; others have masks
+    const kinds = new Set(pass.chunks.map(({ mask, hiding }) => (mask ? 'mask' : hiding ? 'hiding' : 'causal')))
+    if (chunkQueries === 8) expect(kinds).toEqual(new Set(['causal', 'mask', 'hiding']))
     const g = own(new Graph(rig.backend))
     attention(g, q, k, v, pass.chunks, attentionScale, out)
     own(new GraphAllocator(rig.backend)).allocate(g)

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import type { AppError } from '../../src/shared/errors.ts'
 import { LoraSettings } from '../../src/shared/recipe.ts'
 import { createAdapter } from '../../src/main/engine/adapter.ts'
+import { Activations } from '../../src/main/engine/activations.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import type { PlannedTraining } from '../../src/main/engine/layer-scratch.ts'
@@ -93,6 +94,35 @@ describe.each([
     })
     expect(keeps).toEqual(['all', 'none'])
   })
+})
+
+test.each([
+  [1024, [1024]],
+  [1024, [1000]],
+  [1024, [500, 524]],
+  [1024, [70, 900, 54]],
+  [1024, Array<number>(20).fill(51)],
+  [1024, Array<number>(512).fill(2)],
+  [320, [300, 20]],
+  [64, [33, 31]]
+])('masks take at most what is planned: rows of %i tokens, sequences of %j', async (tokens, lengths) => {
+  const model = await load('F32', FEW)
+  const { bytes } = planFor(model, { trained: FEW, tokens })
+  const [row] = pack(
+    lengths.map((n) => ({ tokens: new Int32Array(n), mask: new Uint8Array(n) })),
+    tokens
+  )
+  for (const chunkQueries of [256, 64]) {
+    const planned = planFor(model, { trained: FEW, tokens, limitBytes: chunkQueries === 256 ? PLENTY : 1 })
+    expect(planned.settings.chunkQueries).toBe(chunkQueries)
+    const activations = own(new Activations(model.backend, model.architecture, model.config, tokens, 'all'))
+    const without = activations.bytes
+    activations.load(row!, chunkQueries)
+    const taken = activations.bytes - without
+    expect(taken).toBeLessThanOrEqual(planned.bytes.masks)
+    if (lengths.length === 1 && lengths[0] === tokens) expect(taken).toBe(0)
+  }
+  expect(bytes.masks).toBeLessThan(tokens * 2048)
 })
 
 test('the fastest settings that fit are chosen, and the reason given', async () => {

@@ -1,5 +1,6 @@
 /** The memory one pass over T tokens needs: inputs, boundaries between layers, kept activations, scratch. */
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
+import { KEY_GRAIN } from './blocks/attention.ts'
 import type { AttentionScratch, Chunk } from './blocks/attention.ts'
 import type { Backend } from './backend.ts'
 import type { PackedBatch } from './batch.ts'
@@ -55,15 +56,24 @@ export class Activations {
     write(this.#backend, this.tokenIds, batch.tokens)
     write(this.#backend, this.positions, batch.positions)
     const bounds = chunkBounds(batch.starts, queriesPerChunk)
-    const key = bounds.map(({ start, keyStart }) => `${start}:${keyStart}`).join(' ')
+    const key = bounds.map(({ start, keyStart, before }) => `${start}:${keyStart}:${before}`).join(' ')
     if (this.#masks?.key !== key) {
       this.#masks?.pool.dispose()
-      const pool = new TensorPool(this.#backend, bounds.length + 1)
-      const chunks = bounds.map((it) => ({ ...it, mask: pool.add(TYPE.F16, it.end - it.keyStart, it.end - it.start) }))
+      const pool = new TensorPool(this.#backend, bounds.length + 2)
+      const hides = bounds.some(({ before }) => before !== null && before > 0)
+      const hiding = hides ? pool.add(TYPE.F32, KEY_GRAIN + this.tokens) : null
+      const chunks = bounds.map(({ before, ...it }) => ({
+        ...it,
+        mask: before === null ? pool.add(TYPE.F16, it.end - it.keyStart, it.end - it.start) : null,
+        before: before ?? 0,
+        hiding: before === null || before === 0 ? null : hiding
+      }))
       pool.allocate()
+      if (hiding) write(this.#backend, hiding, new Float32Array(KEY_GRAIN + this.tokens).fill(-Infinity, 0, KEY_GRAIN))
       this.#masks = { pool, chunks, key }
     }
-    for (const chunk of this.#masks.chunks) write(this.#backend, chunk.mask, maskOf(batch.starts, chunk))
+    for (const chunk of this.#masks.chunks)
+      if (chunk.mask) write(this.#backend, chunk.mask, maskOf(batch.starts, chunk))
     return { chunks: this.#masks.chunks, key }
   }
 
@@ -77,21 +87,28 @@ export class Activations {
   }
 }
 
-type Bounds = { start: number; end: number; keyStart: number }
+type Bounds = {
+  start: number
+  end: number
+  keyStart: number
+  /** Keys before the one sequence that the chunk lies in; null when it touches several, which then need a mask. */
+  before: number | null
+}
 
 /** Chunks of queries; keys begin at the first sequence the chunk touches, rounded down so that shapes repeat. */
 function chunkBounds(starts: Int32Array, queriesPerChunk: number): Bounds[] {
-  const grain = 64
   const bounds: Bounds[] = []
   for (let start = 0; start < starts.length; start += queriesPerChunk) {
     const end = Math.min(start + queriesPerChunk, starts.length)
-    bounds.push({ start, end, keyStart: Math.floor(starts[start]! / grain) * grain })
+    const sequence = starts[start]!
+    const keyStart = Math.floor(sequence / KEY_GRAIN) * KEY_GRAIN
+    bounds.push({ start, end, keyStart, before: starts[end - 1] === sequence ? sequence - keyStart : null })
   }
   return bounds
 }
 
 /** F16 [m, n]: zero from the query's own sequence start up to the query itself. */
-function maskOf(starts: Int32Array, chunk: Bounds): Uint16Array {
+function maskOf(starts: Int32Array, chunk: Pick<Bounds, 'start' | 'end' | 'keyStart'>): Uint16Array {
   const m = chunk.end - chunk.keyStart
   const mask = new Uint16Array(m * (chunk.end - chunk.start)).fill(F16_MINUS_INFINITY)
   for (let query = chunk.start; query < chunk.end; query++) {

@@ -122,7 +122,7 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: 
     const f32 = (...ne: readonly number[]): Tensor => pretended.add(TYPE.F32, ...ne)
     const chunks = Array.from({ length: Math.ceil(tokens / chunkQueries) }, (_, i) => {
       const [start, end] = [i * chunkQueries, Math.min((i + 1) * chunkQueries, tokens)]
-      return { start, end, keyStart: 0, mask: pretended.add(TYPE.F16, end, end - start) }
+      return { start, end, keyStart: 0, mask: null, before: 0, hiding: null }
     })
     const pass: Pass = {
       positions: pretended.add(TYPE.I32, tokens),

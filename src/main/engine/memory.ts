@@ -7,6 +7,7 @@ import { AppError } from '../../shared/errors.ts'
 import type { Keep } from './activations.ts'
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
+import { KEY_GRAIN } from './blocks/attention.ts'
 import { dataBytes } from './gguf.ts'
 import type { GgufInfo } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
@@ -35,6 +36,7 @@ export const PLAN_ITEMS = [
   'optimizer',
   'boundaries',
   'activations',
+  'masks',
   'scratch',
   'head chunk',
   'KV cache',
@@ -136,7 +138,8 @@ function planFor(
     gradients: trainedBytes,
     optimizer: 2 * trainedBytes + Math.max(...trainedSizes) * F32,
     boundaries: boundaryBytes(config, tokens),
-    activations: activationBytes(architecture, config, tokens, keep, chunkQueries),
+    activations: activationBytes(architecture, config, tokens, keep),
+    masks: maskBytes(tokens, chunkQueries),
     scratch: scratch.forward + Math.max(scratch.backward, tableGradient),
     'head chunk': headBytes(config, headRows, trained.kind === 'full'),
     'KV cache': rollouts ? cacheBytes(config, rollouts) : 0,
@@ -145,7 +148,9 @@ function planFor(
   // Making the transposes passes each weight through F32, before anything of a pass exists.
   const startup = Math.max(...linears.map(tensor).map(({ type, elements }) => (type === TYPE.F32 ? 0 : elements * F32)))
   const later = sum(
-    (['boundaries', 'activations', 'scratch', 'head chunk', 'KV cache', 'decoding'] as const).map((item) => bytes[item])
+    (['boundaries', 'activations', 'masks', 'scratch', 'head chunk', 'KV cache', 'decoding'] as const).map(
+      (item) => bytes[item]
+    )
   )
   const totalBytes = sum(Object.values(bytes)) - later + Math.max(later, startup)
   return {
@@ -169,24 +174,25 @@ function boundaryBytes({ layers, width }: ModelConfig, tokens: number): number {
   return ((layers + 1) * width * tokens + 2 * width * (tokens + 1) + 2 * tokens) * F32
 }
 
-/** What layers keep for their backward, the results of attention's chunks, and the masks of a row of one sequence. */
-function activationBytes(
-  architecture: Architecture,
-  config: ModelConfig,
-  tokens: number,
-  keep: Keep,
-  chunkQueries: number
-): number {
+/** What layers keep for their backward, and the results of attention's chunks. */
+function activationBytes(architecture: Architecture, config: ModelConfig, tokens: number, keep: Keep): number {
   const kept = Object.entries(architecture.kept(config, tokens)).filter(([name]) => keep === 'all' || name === 'o')
   const set = kept.reduce((sum, [, ne]) => sum + ne.reduce((product, n) => product * n, 1), 0)
   const sets = keep === 'all' ? config.layers : 1
   const attention = config.headDim * tokens * (config.heads + 2 * config.keyHeads)
-  let masks = 0
-  for (let start = 0; start < tokens; start += chunkQueries) {
-    const end = Math.min(start + chunkQueries, tokens)
-    masks += end * (end - start)
-  }
-  return (sets * set + attention) * F32 + masks * F16
+  return (sets * set + attention) * F32
+}
+
+/**
+ * At most what masks take, whatever lies in a row. Only chunks that touch several sequences have one; each meets the keys of
+ * its own queries, of the part before it of the first sequence it touches, and fewer than KEY_GRAIN more. Those first
+ * sequences differ from chunk to chunk, so that all of them together are at most the row.
+ */
+function maskBytes(tokens: number, chunkQueries: number): number {
+  const chunks = Math.ceil(tokens / chunkQueries)
+  const queries = Math.min(chunkQueries, tokens)
+  const keys = tokens + chunks * (queries + KEY_GRAIN)
+  return queries * Math.min(keys, chunks * tokens) * F16 + (KEY_GRAIN + tokens) * F32
 }
 
 /** Logits and probabilities stay between the head's two graphs; a trained head also holds their gradient and its own. */
@@ -213,7 +219,7 @@ function whatToChange(
 ): string {
   const parts = [
     {
-      bytes: bytes.boundaries + bytes.activations + bytes.scratch,
+      bytes: bytes.boundaries + bytes.activations + bytes.masks + bytes.scratch,
       change: `Lower max_length or max_completion_length: packed rows are ${tokens} tokens.`
     },
     {

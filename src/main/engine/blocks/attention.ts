@@ -9,6 +9,9 @@
 import type { Graph } from '../graph.ts'
 import type { Tensor } from '../tensor.ts'
 
+/** The keys of a chunk begin at a multiple of this, so that shapes repeat. */
+export const KEY_GRAIN = 64
+
 /** At most this many graph nodes come of one chunk, forward and backward together: graphs are sized by it. */
 export const NODES_PER_CHUNK = 64
 
@@ -16,9 +19,15 @@ export type Chunk = {
   readonly start: number
   readonly end: number
   readonly keyStart: number
-  /** F16 [m, n]: 0 where a query may look, −∞ elsewhere. */
-  readonly mask: Tensor
+  /** F16 [m, n]: 0 where a query may look, −∞ elsewhere. Null for a chunk inside one sequence: causal order is enough. */
+  readonly mask: Tensor | null
+  /** Keys at the front that lie before the sequence of a chunk without mask, fewer than `KEY_GRAIN`, and what strikes them out. */
+  readonly before: number
+  readonly hiding: Hiding | null
 }
+
+/** F32 [KEY_GRAIN + T]: −∞ up to KEY_GRAIN, then 0. A window of it hides any number of keys at the front of any chunk. */
+export type Hiding = Tensor
 
 /** Memory for results that are written chunk by chunk; it must outlive the graph's use of them. */
 export type AttentionScratch = {
@@ -43,9 +52,17 @@ const keysOf = (g: Graph, x: Tensor, chunk: Chunk): Tensor =>
 const keyRowsOf = (g: Graph, x: Tensor, chunk: Chunk): Tensor =>
   g.window(x, [chunk.end - chunk.keyStart, x.ne[1], x.ne[2], 1], [chunk.keyStart, 0, 0, 0])
 
-/** Attention weights of one chunk [m, n, H]. */
+/**
+ * Attention weights of one chunk [m, n, H]. Without a mask of its own (masks of a long sequence would cost T² memory) the
+ * scores behind each query are struck out in place.
+ */
 function weights(g: Graph, qc: Tensor, k: Tensor, chunk: Chunk, scale: number): Tensor {
-  return g.softMax(g.mulMat(keysOf(g, k, chunk), qc), chunk.mask, scale)
+  const scores = g.mulMat(keysOf(g, k, chunk), qc)
+  if (chunk.mask) return g.softMax(scores, chunk.mask, scale)
+  const causal = g.maskBehind(scores, chunk.start - chunk.keyStart)
+  if (!chunk.hiding) return g.softMax(causal, null, scale)
+  const hiding = g.window(chunk.hiding, [scores.ne[0], 1, 1, 1], [KEY_GRAIN - chunk.before, 0, 0, 0])
+  return g.softMax(g.add(causal, hiding), null, scale)
 }
 
 /**

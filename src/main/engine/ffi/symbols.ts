@@ -48,6 +48,7 @@ export const GGML_BASE = {
   swiglu_split: 'void* ggml_swiglu_split(void*, void*, void*)',
   rms_norm: 'void* ggml_rms_norm(void*, void*, float)',
   rms_norm_back: 'void* ggml_rms_norm_back(void*, void*, void*, float)',
+  diag_mask_inf: 'void* ggml_diag_mask_inf(void*, void*, int)',
   soft_max_ext: 'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
   soft_max_ext_back: 'void* ggml_soft_max_ext_back(void*, void*, void*, float, float)',
   rope_ext: 'void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
