@@ -14,7 +14,7 @@ import type { Owner } from './owner.ts'
 
 /** Small enough that 32k tokens take seconds; its rows are still much longer than wide. */
 export function writeSlimModel(backend: Backend, path: string): void {
-  const shape = { layers: 2, width: 64, feedForward: 64, heads: 2, keyHeads: 1, vocabulary: 128, tied: true }
+  const shape = { layers: 1, width: 32, feedForward: 32, heads: 1, keyHeads: 1, vocabulary: 128, tied: true }
   writeTinyModel(backend, path, { ...shape, contextLength: 32768 })
 }
 

@@ -24,6 +24,8 @@ export type Model = {
   readonly handle: Pointer
   /** False where the platform hides llama.cpp's own tensors and the trainer holds a second copy. */
   readonly sharesWeights: boolean
+  /** Weights lie in memory of their own and may be changed in place. */
+  readonly writable: boolean
   /** A weight by its GGUF name. Throws AppError('model') when the file has none of that name. */
   weight(name: string): Tensor
   optionalWeight(name: string): Tensor | null
@@ -76,6 +78,7 @@ export async function loadModel(path: string, backend: Backend, options: { writa
       return owned.handle
     },
     sharesWeights: own === null,
+    writable: options.writable ?? false,
     weight: (name) => optionalWeight(name) ?? missing(path, name),
     optionalWeight,
     dispose: () => {

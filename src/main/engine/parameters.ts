@@ -9,6 +9,7 @@ import type { Norm } from './blocks/norm.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Model } from './model.ts'
 import { AppError } from '../../shared/errors.ts'
+import { TrainedRows } from './trained-rows.ts'
 import { TensorPool, TYPE, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -27,6 +28,11 @@ export type Trained = { readonly kind: 'adapter'; readonly adapter: Adapter } | 
 /** In which types the frozen matrices are multiplied; left out: forward as the base has them, backward see `transposeType`. */
 export type ComputeTypes = { readonly forwardType?: number; readonly transposeType?: number }
 
+export type ParameterOptions = ComputeTypes & {
+  /** Tokens whose rows are trained beside an adapter, by id. */
+  readonly tokenIndices?: readonly number[]
+}
+
 export class Parameters {
   readonly model: Model
   readonly trained: Trained
@@ -36,13 +42,15 @@ export class Parameters {
   readonly referenceLayers: readonly Layer[]
   readonly outputNorm: Norm
   readonly head: Linear
+  /** Rows of single tokens that are trained, with the gradient of each table. */
+  readonly rows: { readonly trained: TrainedRows; readonly gradients: readonly Tensor[] } | null
   readonly embedding: { readonly weight: Tensor; readonly gradient: Tensor | null }
   readonly #gradients: TensorPool
   readonly #moments: TensorPool
   readonly #transposes: TensorPool
   readonly #copies: { weight: Tensor; into: Tensor; transposed: boolean }[] = []
 
-  constructor(model: Model, trained: Trained, options: ComputeTypes = {}) {
+  constructor(model: Model, trained: Trained, options: ParameterOptions = {}) {
     const { backend, config, architecture } = model
     this.model = model
     this.trained = trained
@@ -60,6 +68,8 @@ export class Parameters {
         )
       }
     }
+    const tokenIndices = trained.kind === 'adapter' ? (options.tokenIndices ?? []) : []
+    const rows = tokenIndices.length > 0 ? new TrainedRows(model, tokenIndices) : null
     const values: { name: string; group: Parameter['group']; value: Tensor }[] =
       trained.kind === 'full'
         ? weights.map((name) => ({ name, group: 'weight', value: model.weight(name) }))
@@ -67,6 +77,7 @@ export class Parameters {
             { name: `${target}.lora_a`, group: 'a' as const, value: a },
             { name: `${target}.lora_b`, group: 'b' as const, value: b }
           ])
+    for (const { name, value } of rows?.tables ?? []) values.push({ name: `${name}.rows`, group: 'weight', value })
     this.#gradients = new TensorPool(backend, values.length + 1)
     this.#moments = new TensorPool(backend, values.length * 2 + 1)
     this.list = values.map((value) => ({
@@ -78,6 +89,10 @@ export class Parameters {
     this.#gradients.allocate()
     this.#moments.allocate()
     const gradientOf = new Map(this.list.map((parameter) => [parameter.name, parameter.gradient]))
+    this.rows = rows && {
+      trained: rows,
+      gradients: rows.tables.map(({ name }) => gradientOf.get(`${name}.rows`)!)
+    }
     const pairs = new Map(trained.kind === 'adapter' ? trained.adapter.pairs.map((pair) => [pair.target, pair]) : [])
 
     this.#transposes = new TensorPool(backend, config.layers * 32 + 8)
@@ -169,6 +184,13 @@ export class Parameters {
     rows.dispose()
   }
 
+  /** Makes trainer and sampler use the values an optimizer step left. */
+  publish(): void {
+    if (this.trained.kind === 'full') this.refreshTransposes()
+    else this.trained.adapter.publish()
+    this.rows?.trained.publish()
+  }
+
   zeroGradients(): void {
     this.#gradients.clear()
   }
@@ -179,6 +201,7 @@ export class Parameters {
   }
 
   dispose(): void {
+    this.rows?.trained.dispose()
     this.#gradients.dispose()
     this.#moments.dispose()
     this.#transposes.dispose()
