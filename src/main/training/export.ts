@@ -18,6 +18,7 @@ import type { Model } from '../engine/model.ts'
 import { writePeft } from '../engine/peft.ts'
 import { bestCheckpoint, latestCheckpoint } from './checkpoint.ts'
 import { modelCard } from './model-card.ts'
+import { deriveBase, ROWS_BASE } from './token-rows.ts'
 
 /** Tokens of the greedy answer that the exported adapter is checked with. */
 const CHECKED_TOKENS = 32
@@ -39,13 +40,16 @@ export const runExport: JobFunction<'export'> = async ({ to }, { emit, signal, r
   let model: Model | undefined
   let adapter: Adapter | undefined
   try {
-    model = await loadModel(recipe.base, backend)
+    onDisk(`writing ${stage}`, () => mkdirSync(join(stage, 'peft'), { recursive: true }))
+    const trainsRows = recipe.lora.trainable_token_indices.length > 0
+    const base = trainsRows ? join(stage, ROWS_BASE) : recipe.base
+    if (trainsRows) await deriveBase(recipe.base, recipe.lora, dirname(source.path), base, backend)
+    model = await loadModel(base, backend)
     adapter = await loadAdapter(model, source.path)
 
     goOn('writing')
-    onDisk(`writing ${stage}`, () => mkdirSync(join(stage, 'peft'), { recursive: true }))
     adapter.save(join(stage, 'adapter.gguf'))
-    writePeft(adapter, join(stage, 'peft'), basename(recipe.base))
+    writePeft(adapter, join(stage, 'peft'), basename(base))
 
     goOn('verifying')
     await verifyPeft(model, adapter, join(stage, 'peft'))
@@ -58,7 +62,7 @@ export const runExport: JobFunction<'export'> = async ({ to }, { emit, signal, r
         'Nothing was written. This is a bug, or the base file changed since the run; please report it.'
       )
     }
-    const card = modelCard({ recipe, adapter, source: source.name, check: sentence(agreement) })
+    const card = modelCard({ recipe: { ...recipe, base }, adapter, source: source.name, check: sentence(agreement) })
     onDisk(`writing ${to}`, () => {
       writeFileSync(join(stage, 'README.md'), card, { flush: true })
       if (existsSync(to)) rmdirSync(to) // an empty folder
@@ -68,10 +72,17 @@ export const runExport: JobFunction<'export'> = async ({ to }, { emit, signal, r
     return {
       to,
       source: source.path,
-      files: ['adapter.gguf', 'peft/adapter_config.json', 'peft/adapter_model.safetensors', 'README.md'],
+      files: [
+        ...(trainsRows ? [ROWS_BASE] : []),
+        'adapter.gguf',
+        'peft/adapter_config.json',
+        'peft/adapter_model.safetensors',
+        'README.md'
+      ],
       agreement,
       lines: [
         `exported ${source.name} to ${to}`,
+        ...(trainsRows ? [`  ${ROWS_BASE}     the base with the trained rows; the adapter belongs to it`] : []),
         '  adapter.gguf  for llama.cpp and node-llama-cpp',
         '  peft/         for PEFT and Transformers',
         '  README.md     what it is and how to load it',

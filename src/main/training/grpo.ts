@@ -29,6 +29,7 @@ import { openSession, stateOf } from './session.ts'
 import { stopReason, watch } from './stop-rules.ts'
 import type { Watched } from './stop-rules.ts'
 import { policyUpdate } from './policy-update.ts'
+import { ROWS_FILE, saveRows } from './token-rows.ts'
 
 /** What a resumed run cannot derive from its step. */
 type State = { readonly cursor: number; readonly tokens: number; readonly skipped: number; readonly watched: Watched }
@@ -193,6 +194,8 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     const path = join(runDir, 'adapter.gguf')
     // A policy that went wrong is not handed over: the best checkpoint by held-out score is, where there is one.
     const best = stopped ? bestCheckpoint(runDir) : undefined
+    if (best) session.rows?.restore(best.read(ROWS_FILE))
+    const rowLines = await saveRows(session.rows, recipe.base, runDir)
     if (best) copyFileSync(join(best.path, 'adapter.gguf'), path)
     else adapter.save(path)
     run.finish(stopped ? 'stopped' : 'done', stopped ?? `trained ${recipe.max_steps} steps`)
@@ -200,7 +203,7 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     return {
       adapter: path,
       stopped,
-      lines: [...(stopped ? [`stopped early: ${stopped}`] : []), `adapter: ${path}${from}`]
+      lines: [...(stopped ? [`stopped early: ${stopped}`] : []), `adapter: ${path}${from}`, ...rowLines]
     }
   } finally {
     held.dispose()

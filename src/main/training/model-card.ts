@@ -30,7 +30,7 @@ export function modelCard({ recipe, adapter, source, check }: CardFacts): string
 - Base: \`${base}\`${name === undefined ? '' : ` (${name})`}${license === undefined ? '' : `, licence ${license}`}; the adapter fits no other base
 - Trained by: ${how}; this is ${source}
 - LoRA: rank ${adapter.r}, scale ${Number(adapter.scale.toPrecision(6))}, on ${modules}
-- Checked: ${check}
+${rowsLine(recipe)}- Checked: ${check}
 
 ## Loading it
 
@@ -63,6 +63,13 @@ The base was ${typeNames(adapter)} while the adapter was trained; on weights of 
 ${stringify(withoutFolders(recipe)).trim()}
 \`\`\`
 `
+}
+
+/** Adapter files cannot carry rows of the vocabulary's tables, so a base of its own does. */
+function rowsLine({ lora, base }: SftRecipe | GrpoRecipe): string {
+  const tokens = lora.trainable_token_indices
+  if (tokens.length === 0) return ''
+  return `- Trained with it: the embedding and head rows of ${tokens.map((token) => `\`${token}\``).join(', ')}. No adapter file can carry them: they are in \`${basename(base)}\`, which differs from the original base in these rows alone. On the original base the adapter answers differently, and so does the PEFT folder.\n`
 }
 
 function typeNames({ model, pairs }: Adapter): string {

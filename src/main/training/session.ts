@@ -13,11 +13,13 @@ import type { Model } from '../engine/model.ts'
 import { AdamW } from '../engine/optimizer.ts'
 import { Parameters } from '../engine/parameters.ts'
 import { readF32, write } from '../engine/tensor.ts'
+import type { TrainedRows } from '../engine/trained-rows.ts'
 import { Trainer } from '../engine/trainer.ts'
 import type { TrainerSettings } from '../engine/trainer.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
+import { ROWS_FILE, tokenIndicesOf } from './token-rows.ts'
 
 export type SessionRecipe = {
   readonly base: string
@@ -33,6 +35,8 @@ export type Session = {
   readonly model: Model
   readonly dialogue: Dialogue
   readonly adapter: Adapter
+  /** Rows of tokens that are trained with it; null when there are none. */
+  readonly rows: TrainedRows | null
   readonly trainer: Trainer
   readonly optimizer: AdamW
   /** Parameters, optimizer state and `state` as files of a checkpoint. */
@@ -62,12 +66,14 @@ async function openInto(
   checkpoint: Checkpoint | undefined
 ): Promise<Session> {
   const backend = held.own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
-  const model = held.own(await loadModel(recipe.base, backend))
+  const trainsRows = recipe.lora.trainable_token_indices.length > 0
+  const model = held.own(await loadModel(recipe.base, backend, { writable: trainsRows }))
+  const tokenIndices = tokenIndicesOf(model.vocabulary, recipe.lora)
   const start = checkpoint ? join(checkpoint.path, 'adapter.gguf') : recipe.adapter
   const adapter = held.own(
     start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
   )
-  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }))
+  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }, { tokenIndices }))
   // A resumed run keeps the sizes it was planned with: other chunks would round differently.
   const settings = checkpoint ? (JSON.parse(checkpoint.read('plan.json').toString()) as TrainerSettings) : plan(model)
   const trainer = held.own(new Trainer(parameters, settings))
@@ -81,17 +87,23 @@ async function openInto(
       maxGradNorm: o.max_grad_norm
     })
   )
-  if (checkpoint) restoreOptimizer(parameters, optimizer, checkpoint)
+  const rows = parameters.rows?.trained ?? null
+  if (checkpoint) {
+    rows?.restore(checkpoint.read(ROWS_FILE))
+    restoreOptimizer(parameters, optimizer, checkpoint)
+  }
   return {
     backend,
     model,
     dialogue: dialogueOf(model.vocabulary),
     adapter,
+    rows,
     trainer,
     optimizer,
     files: (state) =>
       new Map<string, Uint8Array | string>([
         ['adapter.gguf', adapterBytes(adapter)],
+        ...(rows ? ([[ROWS_FILE, rows.dump()]] as const) : []),
         ['optimizer.bin', optimizerBytes(parameters)],
         ['plan.json', JSON.stringify(settings)],
         ['state.json', JSON.stringify({ optimizerSteps: optimizer.steps, state })]

@@ -23,6 +23,7 @@ import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
 import type { Session } from './session.ts'
+import { saveRows } from './token-rows.ts'
 
 /** Tokens so far: what a resumed run cannot derive from its step. */
 type State = { readonly tokens: number }
@@ -122,9 +123,10 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     }
 
     const path = join(runDir, 'adapter.gguf')
+    const rowLines = await saveRows(session.rows, recipe.base, runDir)
     adapter.save(path)
     run.finish('done', `trained ${steps} steps`)
-    return { adapter: path, steps, lines: [`adapter: ${path}`] }
+    return { adapter: path, steps, lines: [`adapter: ${path}`, ...rowLines] }
   } finally {
     held.dispose()
     run.close()
