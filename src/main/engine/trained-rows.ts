@@ -6,7 +6,7 @@
  */
 import { AppError } from '../../shared/errors.ts'
 import type { BytePatch } from './derived-gguf.ts'
-import { Graph } from './graph.ts'
+import type { Graph } from './graph.ts'
 import type { Model } from './model.ts'
 import { readF32, TensorPool, TYPE, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
