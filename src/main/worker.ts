@@ -11,6 +11,7 @@ serveJob({
   sample: async () => (await import('./evaluation/sample.ts')).runSample,
   report: async () => (await import('./evaluation/report.ts')).runReport,
   demo: async () => (await import('./training/demo.ts')).runDemo,
+  prepare: async () => (await import('./training/prepare.ts')).runPrepare,
   export: async () => (await import('./training/export.ts')).runExport,
   import: async () => (await import('./training/import.ts')).runImport,
   doctor: async () => (await import('./engine/doctor.ts')).runDoctor

@@ -39,7 +39,13 @@ export const LoraSettings = z.strictObject({
   target_modules: z
     .union([z.array(z.enum(TARGET_MODULES)).min(1), z.literal('all-linear')])
     .default('all-linear')
-    .describe(`all-linear: all that the base has; or a list of ${TARGET_MODULES.join(' | ')}`)
+    .describe(`all-linear: all that the base has; or a list of ${TARGET_MODULES.join(' | ')}`),
+  trainable_token_indices: z
+    .array(z.union([z.number().int().nonnegative(), z.string().min(1)]))
+    .default([])
+    .describe(
+      'tokens, by id or name, whose rows of embedding and head are trained too, such as ["<think>", "</think>"]; the run then writes a base.gguf that holds them'
+    )
 })
 export type LoraSettings = z.infer<typeof LoraSettings>
 

@@ -32,6 +32,23 @@ export const JOB_INPUTS = {
     device: Device,
     threads
   }),
+  /** A base of its own for reasoning: think tokens, a longer context, the fixed system message; see `training/prepare.ts`. */
+  prepare: z.strictObject({
+    base: path,
+    to: path,
+    /** The spelling of the two think tokens, true for the usual one; left out, the base gets none. */
+    think: z.union([z.literal(true), z.tuple([z.string().min(1), z.string().min(1)])]).optional(),
+    /** Texts whose tokens the new rows start near. */
+    like: z.tuple([z.string().min(1), z.string().min(1)]).default(['think', 'answer']),
+    context: z.number().int().positive().optional(),
+    rope_factor: z.number().positive().optional(),
+    /** '' puts none into the chat template. */
+    system_message: z.string().optional(),
+    /** A file whose text the perplexity is taken of, instead of the built-in one. */
+    text: path.optional(),
+    force: z.boolean().default(false),
+    threads
+  }),
   /** `auto` reports on every device; another is tried, and the job fails when it cannot be used. */
   doctor: z.strictObject({ device: Device, threads }),
   /** The whole recipe on the bundled base; the same folder again continues where it stopped. */

@@ -68,7 +68,17 @@ test('every product of attention, forward and backward, asks for sums in F32', (
   const [q, k, v] = [rig.random('q', 1, 8, 4, 16), rig.random('k', 1, 8, 16, 2), rig.random('v', 1, 8, 16, 2)]
   const [out, dOut] = [rig.zeros(32, 16), rig.random('d', 1, 32, 16)]
   const scratch = { dq: rig.zeros(8, 4, 16), dk: rig.zeros(8, 16, 2), dv: rig.zeros(8, 16, 2) }
-  const chunks = [{ start: 0, end: 16, keys: [{ start: 0, end: 16 }], mask: rig.pool.add(TYPE.F16, 16, 16) }]
+  const chunks = [
+    {
+      start: 0,
+      end: 16,
+      keys: [{ start: 0, end: 16 }],
+      causal: false,
+      before: 0,
+      hiding: null,
+      mask: rig.pool.add(TYPE.F16, 16, 16)
+    }
+  ]
   rig.ready()
   const g = own(new Graph(rig.backend))
   attention(g, q, k, v, chunks, 0.3, out)

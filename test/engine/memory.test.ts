@@ -6,6 +6,7 @@ import { LoraSettings } from '../../src/shared/recipe.ts'
 import { llama } from '../../src/main/engine/arch/llama.ts'
 import { modulesOf } from '../../src/main/engine/arch/targets.ts'
 import { createAdapter } from '../../src/main/engine/adapter.ts'
+import { Activations } from '../../src/main/engine/activations.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import type { PlannedTraining } from '../../src/main/engine/layer-scratch.ts'
@@ -102,6 +103,35 @@ describe.each([
   })
 })
 
+test.each([
+  [1024, [1024]],
+  [1024, [1000]],
+  [1024, [500, 524]],
+  [1024, [70, 900, 54]],
+  [1024, Array<number>(20).fill(51)],
+  [1024, Array<number>(512).fill(2)],
+  [320, [300, 20]],
+  [64, [33, 31]]
+])('masks take at most what is planned: rows of %i tokens, sequences of %j', async (tokens, lengths) => {
+  const model = await load('F32', FEW)
+  const { bytes } = planFor(model, { trained: FEW, tokens })
+  const [row] = pack(
+    lengths.map((n) => ({ tokens: new Int32Array(n), mask: new Uint8Array(n) })),
+    tokens
+  )
+  for (const chunkQueries of [256, 64]) {
+    const planned = planFor(model, { trained: FEW, tokens, limitBytes: chunkQueries === 256 ? PLENTY : 1 })
+    expect(planned.settings.chunkQueries).toBe(chunkQueries)
+    const activations = own(new Activations(model.backend, model.architecture, model.config, tokens, 'all'))
+    const without = activations.bytes
+    activations.load(row!, chunkQueries)
+    const taken = activations.bytes - without
+    expect(taken).toBeLessThanOrEqual(planned.bytes.masks)
+    if (lengths.length === 1 && lengths[0] === tokens) expect(taken).toBe(0)
+  }
+  expect(bytes.masks).toBeLessThan(tokens * 2048)
+})
+
 test('the fastest settings that fit are chosen, and the reason given', async () => {
   const model = await load('Q4_K', LORA)
   const chosen: Plan[] = []
@@ -120,7 +150,11 @@ test('the fastest settings that fit are chosen, and the reason given', async () 
 
 test.each([
   ['long rows', { tokens: 4096 }, /^Lower max_length .* packed rows are 4096 tokens/],
-  ['many rollouts', { tokens: 32, rollouts: { width: 256, contextTokens: 4096 } }, /^Lower rollout_width \(256\)/],
+  [
+    'many rollouts',
+    { tokens: 32, rollouts: { width: 256, contextTokens: 4096, promptTokens: 32 } },
+    /^Lower rollout_width \(256\)/
+  ],
   ['a large rank', { tokens: 32, trained: { ...LORA, r: 512 } as PlannedTraining }, /^Lower lora\.r \(512\)/],
   ['every weight', { tokens: 32, trained: FULL }, /^Train an adapter/],
   ['a large base', { tokens: 32, trained: { ...LORA, r: 1 } as PlannedTraining }, /^Choose a smaller base/]
@@ -145,7 +179,7 @@ test.each([
 
 test('the cache counts whole grains of 256 tokens per sequence, and weights of our own count twice', async () => {
   const model = await load('F32', LORA)
-  const plan = planFor(model, { rollouts: { width: 4, contextTokens: 300 } })
+  const plan = planFor(model, { rollouts: { width: 4, contextTokens: 300, promptTokens: 100 } })
   expect(plan.bytes['KV cache']).toBe(TINY.layers * 2 * (TINY.width / 2) * 4 * 512 * 2)
   expect(planFor(model, {}).bytes['KV cache']).toBe(0)
   expect(planFor(model, { ownWeights: true }).bytes.weights).toBe(2 * plan.bytes.weights)

@@ -1,6 +1,7 @@
 /** A tiny model in every type a base may have. */
 import { join } from 'node:path'
 import type { Backend } from '../../src/main/engine/backend.ts'
+import type { GgufValue } from '../../src/main/engine/gguf-writer.ts'
 import { TYPE } from '../../src/main/engine/tensor.ts'
 import type { TypeName } from '../../src/main/engine/tensor.ts'
 import { FAMILIES } from './tiny-families.ts'
@@ -26,8 +27,15 @@ export const FILE_TYPE = {
 export type FileType = keyof typeof FILE_TYPE
 
 /** Writes the model; every matrix, the embedding and the head included, is of that one type. Returns its path. */
-export function writeQuantised(backend: Backend, folder: string, type: TypeName, family: FamilyName = 'llama'): string {
+export function writeQuantised(
+  backend: Backend,
+  folder: string,
+  type: TypeName,
+  family: FamilyName = 'llama',
+  values: Readonly<Record<string, GgufValue>> = {}
+): string {
   const path = join(folder, `${family}-${type}.gguf`.replaceAll(' ', '-'))
-  writeFamily(backend, path, FAMILIES[family], { type: TYPE[type] })
+  const it = FAMILIES[family]
+  writeFamily(backend, path, { ...it, values: (s) => ({ ...it.values?.(s), ...values }) }, { type: TYPE[type] })
   return path
 }

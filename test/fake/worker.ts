@@ -74,5 +74,6 @@ serveJob({
   report: unused,
   export: unused,
   import: unused,
+  prepare: unused,
   sample: () => Promise.resolve(async ({ prompt }, context) => SCRIPTS[prompt]!(context))
 })

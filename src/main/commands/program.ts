@@ -18,6 +18,7 @@ import { readBaseFacts } from './base-facts.ts'
 import { jsonDisplay, textDisplay } from './display.ts'
 import type { Display, Streams } from './display.ts'
 import { EXIT_CODE_TABLE } from './exit-codes.ts'
+import { prepareInput, PREPARE_OPTIONS } from './prepare-options.ts'
 import { existingRun, keepRecipe, recipeOfRun, refuseOccupied, shown } from './run-folder.ts'
 import { runJob } from './run-job.ts'
 import { writeWholeFiles } from './whole-file.ts'
@@ -173,6 +174,18 @@ const COMMANDS: readonly Entry[] = [
         ...(input['threads'] === undefined ? [] : [`--threads ${String(input['threads'])}`])
       ]
       await run('demo', input, folder, again.join(' '))
+    }
+  },
+  {
+    name: 'prepare <base>',
+    about: 'Make a base ready to think: think tokens, a longer context, the fixed system message. Writes a new GGUF.',
+    example:
+      'reasonsmith prepare base.gguf --think --context 32768\nreasonsmith prepare base.gguf --think "[T]" "[/T]" --to thinker.gguf',
+    options: [...PREPARE_OPTIONS, threads],
+    action: async ([base = ''], options, run) => {
+      requireModel(base)
+      await readBaseFacts(base)
+      await run('prepare', prepareInput(base, options))
     }
   },
   recipeCommand('sft', 'Teach: train a LoRA adapter on traces, as the recipe says.'),

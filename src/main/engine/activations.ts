@@ -2,7 +2,7 @@
 import { windowsOf } from './arch/architecture.ts'
 import type { Architecture, ModelConfig, Pass } from './arch/architecture.ts'
 import type { AttentionScratch, Chunk } from './blocks/attention.ts'
-import { chunkBounds, keyCount, maskOf } from './attention-chunks.ts'
+import { chunkBounds, KEY_GRAIN, keyCount, maskOf } from './attention-chunks.ts'
 import type { Bounds } from './attention-chunks.ts'
 import type { Backend } from './backend.ts'
 import type { PackedBatch } from './batch.ts'
@@ -65,18 +65,23 @@ export class Activations {
     if (this.#masks?.key !== key) {
       this.#masks?.pool.dispose()
       this.#masks = null
-      const pool = new TensorPool(this.#backend, bounds.flat().length + 1)
+      const pool = new TensorPool(this.#backend, bounds.flat().length + 2)
+      const hides = bounds.flat().some(({ before }) => before > 0)
+      const hiding = hides ? pool.add(TYPE.F32, KEY_GRAIN + this.tokens) : null
       const masked = (it: Bounds): Chunk => ({
         ...it,
-        mask: pool.add(TYPE.F16, keyCount(it), it.end - it.start)
+        mask: it.causal ? null : pool.add(TYPE.F16, keyCount(it), it.end - it.start),
+        hiding: it.before > 0 ? hiding : null
       })
       const chunks = Object.fromEntries(this.#windows.map((window, i) => [window, bounds[i]!.map(masked)]))
       pool.allocate()
+      if (hiding) write(this.#backend, hiding, new Float32Array(KEY_GRAIN + this.tokens).fill(-Infinity, 0, KEY_GRAIN))
       this.#masks = { pool, chunks, key }
     }
     const { chunks } = this.#masks
     for (const window of this.#windows)
-      for (const chunk of chunks[window]!) write(this.#backend, chunk.mask, maskOf(batch, chunk, window))
+      for (const chunk of chunks[window]!)
+        if (chunk.mask) write(this.#backend, chunk.mask, maskOf(batch, chunk, window))
     return { chunks, key }
   }
 
@@ -90,5 +95,5 @@ export class Activations {
   }
 }
 
-const shapeOf = ({ start, keys }: Bounds): string =>
-  `${start}:${keys.map((span) => `${span.start}-${span.end}`).join('+')}`
+const shapeOf = ({ start, keys, causal, before }: Bounds): string =>
+  `${start}:${keys.map((span) => `${span.start}-${span.end}`).join('+')}:${causal}:${before}`

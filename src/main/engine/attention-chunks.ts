@@ -7,24 +7,22 @@ export type Sight = Pick<PackedBatch, 'positions' | 'starts' | 'prefixStarts' | 
 export type Span = { readonly start: number; readonly end: number }
 
 /** The queries [start, end) and the spans of keys they meet, in order, none touching another; the last ends at `end`. */
-export type Bounds = Span & { readonly keys: readonly Span[] }
+export type Bounds = Span & {
+  readonly keys: readonly Span[]
+  /** All queries are of one sequence and see all keys up to themselves, but for `before` at the front: no mask is needed. */
+  readonly causal: boolean
+  /** Fewer than KEY_GRAIN; 0 where there is a mask. */
+  readonly before: number
+}
 
 /** Spans of keys begin and end at multiples of this where they can, so that shapes repeat. */
-const GRAIN = 64
+export const KEY_GRAIN = 64
 const F16_MINUS_INFINITY = 0xfc00
 
-const down = (n: number): number => Math.floor(n / GRAIN) * GRAIN
-const up = (n: number): number => Math.ceil(n / GRAIN) * GRAIN
+const down = (n: number): number => Math.floor(n / KEY_GRAIN) * KEY_GRAIN
+const up = (n: number): number => Math.ceil(n / KEY_GRAIN) * KEY_GRAIN
 
 export const keyCount = ({ keys }: Pick<Bounds, 'keys'>): number => keys.reduce((sum, it) => sum + it.end - it.start, 0)
-
-/** A row that one sequence fills: the dearest there is. */
-export const wholeRow = (tokens: number): Sight => ({
-  positions: Int32Array.from({ length: tokens }, (_, t) => t),
-  starts: new Int32Array(tokens),
-  prefixStarts: new Int32Array(tokens),
-  prefixEnds: new Int32Array(tokens)
-})
 
 /** The first key of its own sequence that a query sees; a window of 0 has no end. */
 const ownFrom = ({ starts }: Sight, query: number, window: number): number =>
@@ -55,10 +53,18 @@ export function chunkBounds(sight: Sight, queriesPerChunk: number, window: numbe
       if (seen.start < Math.min(seen.end, start))
         apart = { start: down(Math.min(seen.start, apart?.start ?? seen.start)), end: up(seen.end) }
     }
+    const one = window === 0 && sight.starts[end - 1] === sight.starts[start]
+    if (one && apart) {
+      // Inside one member of a group: the exact prompt and the exact sequence, so that causal order is enough.
+      const prompt = { start: sight.prefixStarts[start]!, end: sight.prefixEnds[start]! }
+      const keys = prompt.end < from ? [prompt, { start: from, end }] : [{ start: prompt.start, end }]
+      bounds.push({ start, end, keys, causal: true, before: 0 })
+      continue
+    }
     const own = { start: down(from), end }
     const joined = apart && apart.end >= own.start ? [{ start: Math.min(apart.start, own.start), end }] : [own]
     const keys = apart && apart.end < own.start ? [apart, own] : joined
-    bounds.push({ start, end, keys })
+    bounds.push({ start, end, keys, causal: one, before: one ? from - own.start : 0 })
   }
   return bounds
 }

@@ -214,6 +214,12 @@ export class Graph {
     return this.#made(this.#ggml.soft_max_ext(this.#c, a.ptr, mask?.ptr ?? null, scale, 0), a.ne)
   }
 
+  /** −∞ where row i of column j has i > j + past: what lies behind a query. The allocator computes it in place. */
+  maskBehind(a: Tensor, past: number): Tensor {
+    need(isContiguous(this.backend.native, a) && past >= 0 && past + a.ne[1] === a.ne[0], 'maskBehind', a)
+    return this.#made(this.#ggml.diag_mask_inf(this.#c, a.ptr, past), a.ne)
+  }
+
   /** `y` is the softmax's own output. */
   softMaxBack(dy: Tensor, y: Tensor, scale: number): Tensor {
     need(sameShape(dy, y), 'softMaxBack', dy, y)

@@ -11,11 +11,15 @@ import { norm, normBack } from './blocks/norm.ts'
 import { orDispose } from './ffi/owned.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Parameters } from './parameters.ts'
+import { rowsBack } from './trained-rows.ts'
 import { readF32, readI32, TensorPool, TYPE, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
 /** F16 loses probabilities under 6e-8; lifted by this they survive the conversion inside the matrix product. */
 const PROBABILITY_LIFT = 4096
+
+/** Graph nodes that one trained row adds to the head's backward, at most. */
+const NODES_PER_ROW = 24
 
 export type HeadOutput = {
   readonly logprobs: Float32Array
@@ -32,6 +36,10 @@ export class Head {
   readonly #pool: TensorPool
   readonly #allocator: GraphAllocator
   readonly #in: { rows: Tensor; bins: Tensor; targets: Tensor; flat: Tensor; a: Tensor; minusB: Tensor; c: Tensor }
+  /** For each trained row, dL/dlogprob where the token is the target [1, n, k]. */
+  readonly #hot: Tensor | null
+  /** The targets of the present chunk. */
+  #targets: Int32Array = new Int32Array()
   readonly #out: { logprob: Tensor; entropy: Tensor; logZ: Tensor; top: Tensor }
   readonly #slots: { h: Tensor; z: Tensor; p: Tensor }
   #graphs: { hidden: Tensor; into: Tensor; forward: Graph; backward: Graph; backwardEntropy: Graph } | null = null
@@ -58,6 +66,8 @@ export class Head {
     }
     this.#out = { logprob: f32(1, rows), entropy: f32(1, rows), logZ: f32(1, rows), top: i32(rows) }
     this.#slots = { h: f32(config.width, rows), z: f32(config.vocabulary, rows), p: f32(config.vocabulary, rows) }
+    const trainedRows = parameters.rows?.trained.ids.length ?? 0
+    this.#hot = trainedRows > 0 ? f32(1, rows, trainedRows) : null
     this.#pool = pool.allocate()
     this.#allocator = new GraphAllocator(backend)
     this.#offsets = Int32Array.from({ length: rows }, (_, i) => i * config.vocabulary)
@@ -107,13 +117,23 @@ export class Head {
 
   #backwardGraph(hidden: Tensor, into: Tensor, withEntropy: boolean): Graph {
     const { head, outputNorm, embedding } = this.#parameters
-    const g = new Graph(this.#backend, 96)
+    const rows = this.#parameters.rows
+    const g = new Graph(this.#backend, 96 + NODES_PER_ROW * (rows?.trained.ids.length ?? 0))
     const { a, minusB, c, targets } = this.#in
     const { h, z, p } = this.#slots
     const onto = (dz: Tensor, lift: number): Tensor => g.scale(g.mulMat(head.transposed!, g.scale(dz, lift)), 1 / lift) // [d, n]
     const dzSoft = withEntropy ? g.mul(p, g.add(g.mul(z, minusB), c)) : null // [V, n]
     const dhSoft = dzSoft ? onto(dzSoft, PROBABILITY_LIFT) : g.mul(onto(p, PROBABILITY_LIFT), c)
-    const dh = g.add(dhSoft, g.mul(g.getRows(head.weight, targets), a))
+    const dhAll = g.add(dhSoft, g.mul(g.getRows(head.weight, targets), a))
+    const rowOf = (table: Tensor, id: number): Tensor => g.copy(g.window(table, [1, this.rows, 1, 1], [id, 0, 0, 0]))
+    const dh = rows
+      ? rowsBack(g, { table: rows.trained.head, gradient: rows.gradients.at(-1)! }, h, dhAll, (i) => {
+          const id = rows.trained.ids[i]!
+          const factor = withEntropy ? g.add(g.mul(rowOf(z, id), minusB), c) : c
+          const hot = g.window(this.#hot!, [1, this.rows, 1, 1], [0, 0, i, 0])
+          return { soft: g.mul(rowOf(p, id), factor), hot }
+        })
+      : dhAll
     if (head.gradient) {
       const dz = dzSoft ?? g.mul(p, c)
       g.run(g.addInto(head.gradient, g.mulMat(g.transposed(h), g.transposed(dz)))) // [d, V]
@@ -135,6 +155,7 @@ export class Head {
     }
     const bin = graphs.into.ne[1] - 1
     const targetRows = padded(targets, 0)
+    this.#targets = targetRows
     write(this.#backend, this.#in.rows, padded(at, 0))
     write(this.#backend, this.#in.bins, padded(at, bin))
     write(this.#backend, this.#in.targets, targetRows)
@@ -170,6 +191,15 @@ export class Head {
     write(this.#backend, this.#in.a, a)
     write(this.#backend, this.#in.minusB, minusB)
     write(this.#backend, this.#in.c, c)
+    if (this.#hot) {
+      const { ids } = this.#parameters.rows!.trained
+      const hot = new Float32Array(ids.length * this.rows)
+      for (let i = 0; i < n; i++) {
+        const k = ids.indexOf(this.#targets[i]!)
+        if (k >= 0) hot[k * this.rows + i] = dLogprob[i]!
+      }
+      write(this.#backend, this.#hot, hot)
+    }
     const graph = withEntropy ? graphs.backwardEntropy : graphs.backward
     graph.compute()
   }

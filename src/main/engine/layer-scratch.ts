@@ -66,7 +66,8 @@ class Pretended {
     const bytes = Math.max(...this.#tensors.map(({ ptr }) => ggml.nbytes(ptr)))
     const type = ggml.backend_dev_buffer_type(registry.backend_dev_by_type(DEVICE_CPU))
     const buffer = ggml.backend_buft_alloc_buffer(type, bytes)
-    if (buffer === null) throw noMemory({ name: 'CPU', isCpu: true }, `${bytes} bytes that the memory plan is made over`)
+    if (buffer === null)
+      throw noMemory({ name: 'CPU', isCpu: true }, `${bytes} bytes that the memory plan is made over`)
     this.#buffer = new Owned('buffer', buffer, (it) => ggml.backend_buffer_free(it))
     for (const tensor of this.#tensors) this.place(tensor)
   }
@@ -133,7 +134,7 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: 
     const f32 = (...ne: readonly number[]): Tensor => pretended.add(TYPE.F32, ...ne)
     const chunks = Array.from({ length: Math.ceil(tokens / chunkQueries) }, (_, i) => {
       const [start, end] = [i * chunkQueries, Math.min((i + 1) * chunkQueries, tokens)]
-      return { start, end, keys: [{ start: 0, end }], mask: pretended.add(TYPE.F16, end, end - start) }
+      return { start, end, keys: [{ start: 0, end }], causal: true, before: 0, mask: null, hiding: null }
     })
     const pass: Pass = {
       positions: pretended.add(TYPE.I32, tokens),

@@ -5,7 +5,7 @@
  */
 import { AppError } from '../../shared/errors.ts'
 import type { Keep } from './activations.ts'
-import { chunkBounds, keyCount, wholeRow } from './attention-chunks.ts'
+import { KEY_GRAIN } from './attention-chunks.ts'
 import { isRopeFactors, windowsOf } from './arch/architecture.ts'
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
@@ -23,8 +23,8 @@ export type PlanRequest = {
   readonly trained: PlannedTraining
   /** Tokens of a packed row. */
   readonly tokens: number
-  /** Sequences sampled at once and the tokens of one, prompt included; left out when nothing is sampled. */
-  readonly rollouts?: { readonly width: number; readonly contextTokens: number }
+  /** Sequences sampled at once, the tokens of one, prompt included, and of a prompt; left out when nothing is sampled. */
+  readonly rollouts?: { readonly width: number; readonly contextTokens: number; readonly promptTokens: number }
   readonly limitBytes: number
   readonly transposeType?: number
   /** The adapter that is trained is there already, so that its rank is no setting. */
@@ -41,6 +41,7 @@ export const PLAN_ITEMS = [
   'optimizer',
   'boundaries',
   'activations',
+  'masks',
   'scratch',
   'head chunk',
   'KV cache',
@@ -161,7 +162,8 @@ function planFor(
     gradients: trainedBytes,
     optimizer: 2 * trainedBytes + Math.max(...trainedSizes) * F32,
     boundaries: boundaryBytes(config, tokens),
-    activations: activationBytes(architecture, config, tokens, keep, chunkQueries),
+    activations: activationBytes(architecture, config, tokens, keep),
+    masks: maskBytes(config, tokens, chunkQueries, rollouts ? rollouts.promptTokens : 0),
     scratch: scratch.forward + Math.max(scratch.backward, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
     'head chunk': headBytes(config, headRows, trained.kind === 'full'),
     'KV cache': rollouts ? cacheBytes(config, rollouts) : 0,
@@ -170,7 +172,9 @@ function planFor(
   // Making the copies passes each weight through F32, before anything of a pass exists.
   const startup = Math.max(...linears.map(({ type, elements }) => (type === TYPE.F32 ? 0 : elements * F32)))
   const later = sum(
-    (['boundaries', 'activations', 'scratch', 'head chunk', 'KV cache', 'decoding'] as const).map((item) => bytes[item])
+    (['boundaries', 'activations', 'masks', 'scratch', 'head chunk', 'KV cache', 'decoding'] as const).map(
+      (item) => bytes[item]
+    )
   )
   const released = bytes.boundaries + bytes.activations + bytes.scratch
   const totalBytes = sum(Object.values(bytes)) - later + Math.max(later, startup)
@@ -191,21 +195,30 @@ function boundaryBytes({ layers, width }: ModelConfig, tokens: number): number {
   return ((layers + 1) * width * tokens + 2 * width * (tokens + 1) + 2 * tokens) * F32
 }
 
-/** What layers keep for their backward, the results of attention's chunks, and the masks of a row of one sequence. */
-function activationBytes(
-  architecture: Architecture,
-  config: ModelConfig,
-  tokens: number,
-  keep: Keep,
-  chunkQueries: number
-): number {
+/** What layers keep for their backward, and the results of attention's chunks. */
+function activationBytes(architecture: Architecture, config: ModelConfig, tokens: number, keep: Keep): number {
   const kept = Object.entries(architecture.kept(config, tokens)).filter(([name]) => keep === 'all' || name === 'o')
   const set = kept.reduce((sum, [, ne]) => sum + ne.reduce((product, n) => product * n, 1), 0)
   const sets = keep === 'all' ? config.layers : 1
   const attention = config.headDim * tokens * (config.heads + 2 * config.keyHeads)
-  const chunks = windowsOf(config).flatMap((window) => chunkBounds(wholeRow(tokens), chunkQueries, window))
-  const masks = chunks.reduce((sum, chunk) => sum + keyCount(chunk) * (chunk.end - chunk.start), 0)
-  return (sets * set + attention) * F32 + masks * F16
+  return (sets * set + attention) * F32
+}
+
+/**
+ * At most what masks take, whatever lies in a row. Only chunks that touch several sequences have one; each meets the keys of
+ * its own queries, of the part before it of the first sequence it touches and of the prompt that one shares, and fewer than
+ * three times KEY_GRAIN more. Those first sequences differ from chunk to chunk, so that all of them together are at most the
+ * row. Where layers see a window only, every chunk has a mask, of the window's keys at most.
+ */
+function maskBytes(config: ModelConfig, tokens: number, chunkQueries: number, promptTokens: number): number {
+  const chunks = Math.ceil(tokens / chunkQueries)
+  const queries = Math.min(chunkQueries, tokens)
+  const some = tokens + chunks * (queries + promptTokens + 3 * KEY_GRAIN)
+  const keys = windowsOf(config).map((window) =>
+    window === 0 ? some : chunks * (window + queries + promptTokens + 3 * KEY_GRAIN)
+  )
+  const bytes = keys.map((most) => queries * Math.min(most, chunks * tokens) * F16 + (KEY_GRAIN + tokens) * F32)
+  return bytes.reduce((sum, it) => sum + it, 0)
 }
 
 /** Keys, values and keys by row of a chunk, put together from a shared prompt and what follows it: at most. */
@@ -228,7 +241,7 @@ function whatToChange(
 ): string {
   const parts = [
     {
-      bytes: bytes.boundaries + bytes.activations + bytes.scratch,
+      bytes: bytes.boundaries + bytes.activations + bytes.masks + bytes.scratch,
       change: `Lower max_length or max_completion_length: packed rows are ${tokens} tokens.`
     },
     {

@@ -26,6 +26,8 @@ export type Model = {
   readonly handle: Pointer
   /** False where the platform hides llama.cpp's own tensors and the trainer holds a second copy. */
   readonly sharesWeights: boolean
+  /** Weights lie in memory of their own and may be changed in place. */
+  readonly writable: boolean
   /** A weight by its GGUF name. Throws AppError('model') when the file has none of that name. */
   weight(name: string): Tensor
   optionalWeight(name: string): Tensor | null
@@ -92,6 +94,7 @@ async function openModel(held: Held, path: string, backend: Backend, options: { 
       return owned.handle
     },
     sharesWeights: own === null,
+    writable: options.writable ?? false,
     weight: (name) => optionalWeight(name) ?? missing(path, name),
     optionalWeight,
     dispose: () => held.dispose()

@@ -92,9 +92,7 @@ export class AdamW {
     }
     this.#update.compute()
     this.#parameters.zeroGradients()
-    const { trained } = this.#parameters
-    if (trained.kind === 'full') this.#parameters.refreshCopies()
-    else trained.adapter.publish()
+    this.#parameters.publish()
     return { gradNorm, applied: true }
   }
 

@@ -11,6 +11,7 @@ import { Held, orDispose } from './ffi/owned.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Model } from './model.ts'
 import { AppError } from '../../shared/errors.ts'
+import { TrainedRows } from './trained-rows.ts'
 import { TensorPool, TYPE, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -33,6 +34,11 @@ export type Trained = { readonly kind: 'adapter'; readonly adapter: Adapter } | 
 export type ComputeTypes = { readonly forward?: ForwardWeights; readonly transposeType?: number }
 export type ForwardWeights = 'own' | 'copies'
 
+export type ParameterOptions = ComputeTypes & {
+  /** Tokens whose rows are trained beside an adapter, by id. */
+  readonly tokenIndices?: readonly number[]
+}
+
 export class Parameters {
   readonly model: Model
   readonly trained: Trained
@@ -42,6 +48,8 @@ export class Parameters {
   readonly referenceLayers: readonly Layer[]
   readonly outputNorm: Norm
   readonly head: Linear
+  /** Rows of single tokens that are trained, with the gradient of each table. */
+  readonly rows: { readonly trained: TrainedRows; readonly gradients: readonly Tensor[] } | null
   readonly embedding: { readonly weight: Tensor; readonly gradient: Tensor | null }
   readonly #gradients: TensorPool
   readonly #moments: TensorPool
@@ -49,7 +57,7 @@ export class Parameters {
   readonly #copies: { weight: Tensor; into: Tensor; transposed: boolean }[] = []
 
   /** Throws AppError('memory'), AppError('model') for a base that lacks a weight; then nothing native is left. */
-  constructor(model: Model, trained: Trained, options: ComputeTypes = {}) {
+  constructor(model: Model, trained: Trained, options: ParameterOptions = {}) {
     const { backend, config, architecture } = model
     const orNothing = <T>(work: () => T): T => orDispose([this], work)
     const weightOf = (name: string): Tensor => orNothing(() => model.weight(name))
@@ -67,6 +75,8 @@ export class Parameters {
         )
       }
     }
+    const tokenIndices = trained.kind === 'adapter' ? (options.tokenIndices ?? []) : []
+    const rows = tokenIndices.length > 0 ? new TrainedRows(model, tokenIndices) : null
     const values: { name: string; group: Parameter['group']; value: Tensor }[] =
       trained.kind === 'full'
         ? weights.map((name) => ({ name, group: 'weight', value: model.weight(name) }))
@@ -74,6 +84,7 @@ export class Parameters {
             { name: `${target}.lora_a`, group: 'a' as const, value: a },
             { name: `${target}.lora_b`, group: 'b' as const, value: b }
           ])
+    for (const { name, value } of rows?.tables ?? []) values.push({ name: `${name}.rows`, group: 'weight', value })
     this.#gradients = new TensorPool(backend, values.length + 1)
     this.#moments = new TensorPool(backend, values.length * 2 + 1)
     this.#pool = new TensorPool(backend, config.layers * 48 + 8)
@@ -85,6 +96,10 @@ export class Parameters {
     }))
     orNothing(() => [this.#gradients, this.#moments].forEach((pool) => pool.allocate()))
     const gradientOf = new Map(this.list.map((parameter) => [parameter.name, parameter.gradient]))
+    this.rows = rows && {
+      trained: rows,
+      gradients: rows.tables.map(({ name }) => gradientOf.get(`${name}.rows`)!)
+    }
     const pairs = new Map(trained.kind === 'adapter' ? trained.adapter.pairs.map((pair) => [pair.target, pair]) : [])
 
     const linear = (name: string, role: string): Linear => {
@@ -186,6 +201,13 @@ export class Parameters {
     }
   }
 
+  /** Makes trainer and sampler use the values an optimizer step left. */
+  publish(): void {
+    if (this.trained.kind === 'full') this.refreshCopies()
+    else this.trained.adapter.publish()
+    this.rows?.trained.publish()
+  }
+
   zeroGradients(): void {
     this.#gradients.clear()
   }
@@ -196,6 +218,7 @@ export class Parameters {
   }
 
   dispose(): void {
+    this.rows?.trained.dispose()
     this.#gradients.dispose()
     this.#moments.dispose()
     this.#pool.dispose()

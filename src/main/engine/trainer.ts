@@ -59,7 +59,13 @@ export class Trainer {
 
   /** Log-probability, entropy and hit of every predicted token; `reference` leaves the adapter out. */
   score(batch: PackedBatch, options: { reference?: boolean } = {}): HeadOutput {
-    this.#forward(batch, options.reference ?? false)
+    const { rows } = this.parameters
+    if (options.reference && rows) return rows.trained.asInBase(() => this.#score(batch, true))
+    return this.#score(batch, options.reference ?? false)
+  }
+
+  #score(batch: PackedBatch, reference: boolean): HeadOutput {
+    this.#forward(batch, reference)
     const logprobs = new Float32Array(batch.at.length)
     const entropy = new Float32Array(batch.at.length)
     const top = new Uint8Array(batch.at.length)
@@ -94,6 +100,8 @@ export class Trainer {
       this.#head.backward(dLogprob, dEntropy)
     })
     for (const graph of this.#graphs!.backward) graph.compute()
+    const { rows } = this.parameters
+    rows?.trained.addEmbeddingGradient(batch.tokens, activations.gradients[0], rows.gradients[0]!)
     return { logprobs, entropy, top }
   }
 

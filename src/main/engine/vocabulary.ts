@@ -1,15 +1,19 @@
 /** Text to tokens and back, with the model's own vocabulary, and its chat template. */
-import { Template } from '@huggingface/jinja'
 import { AppError } from '../../shared/errors.ts'
+import { compileTemplate } from './chat-template.ts'
+import type { ChatMessage, Render, RenderOptions } from './chat-template.ts'
 import type { Native } from './ffi/libraries.ts'
 import type { Pointer } from './ffi/structs.ts'
 import type { GgufInfo } from './gguf.ts'
 
-export type ChatMessage = {
-  readonly role: 'system' | 'user' | 'assistant'
-  readonly content: string
-  readonly reasoning_content?: string
-}
+export type { ChatMessage } from './chat-template.ts'
+
+/** Metadata by which a prepared base says how it thinks; see `prepare`. */
+export const PREPARED_KEYS = {
+  open: 'reasonsmith.think_open',
+  close: 'reasonsmith.think_close',
+  systemMessage: 'reasonsmith.system_message'
+} as const
 
 export class Vocabulary {
   readonly size: number
@@ -17,10 +21,14 @@ export class Vocabulary {
   /** What ends an assistant's turn: the file's end token (llama.cpp's own `eot` guess differs for some chat models). */
   readonly eos: number
   readonly addBos: boolean
+  /** What a prepared base was prepared with; undefined in other files. */
+  readonly prepared: { readonly [K in keyof typeof PREPARED_KEYS]: string | undefined }
+  /** The source of the chat template, as the file has it. */
+  readonly template: string | undefined
   readonly #native: Native
   readonly #handle: Pointer
   readonly #pieces = new Map<number, Uint8Array>()
-  readonly #template: Template | null
+  readonly #render: Render | null
   readonly #path: string
 
   constructor(native: Native, handle: Pointer, info: GgufInfo) {
@@ -32,8 +40,20 @@ export class Vocabulary {
     this.bos = llama.vocab_bos(handle)
     this.eos = llama.vocab_eos(handle)
     this.addBos = llama.vocab_get_add_bos(handle)
-    const source = info.text('tokenizer.chat_template')
-    this.#template = source === undefined ? null : this.#ofTemplate('cannot be read', () => new Template(source))
+    this.prepared = {
+      open: info.text(PREPARED_KEYS.open),
+      close: info.text(PREPARED_KEYS.close),
+      systemMessage: info.text(PREPARED_KEYS.systemMessage)
+    }
+    this.template = info.text('tokenizer.chat_template')
+    const source = this.template
+    this.#render = source === undefined ? null : this.#ofTemplate('cannot be read', () => this.renderer(source))
+  }
+
+  /** Another template over this vocabulary's tokens. */
+  renderer(source: string): Render {
+    const nameOf = (token: number): string => (token >= 0 ? this.text(token) : '')
+    return compileTemplate(source, { bos: nameOf(this.bos), eos: nameOf(this.eos) })
   }
 
   /** Tokens of a text; with `special`, names of special tokens in it become those tokens. No BOS is added. */
@@ -88,22 +108,15 @@ export class Vocabulary {
   }
 
   get hasChatTemplate(): boolean {
-    return this.#template !== null
+    return this.#render !== null
   }
 
   /** Renders messages through the model's own chat template. Throws AppError('model') where there is none or it fails. */
-  render(messages: readonly ChatMessage[], options: { addGenerationPrompt: boolean }): string {
-    if (!this.#template)
+  render(messages: readonly ChatMessage[], options: RenderOptions): string {
+    const render = this.#render
+    if (!render)
       throw new AppError('model', `${this.#path}: the file has no chat template`, 'Choose an instruction-tuned base.')
-    const template = this.#template
-    return this.#ofTemplate('refuses these messages', () =>
-      template.render({
-        messages: messages.map((message) => ({ ...message })),
-        add_generation_prompt: options.addGenerationPrompt,
-        bos_token: this.bos >= 0 ? this.text(this.bos) : '',
-        eos_token: this.eos >= 0 ? this.text(this.eos) : ''
-      })
-    )
+    return this.#ofTemplate('refuses these messages', () => render(messages, options))
   }
 
   /** The template language's own errors as one sentence that names the file. */

@@ -7,6 +7,7 @@ import { appendFileSync, existsSync, rmSync, truncateSync } from 'node:fs'
 import type { StopReason, Verdict } from '../../shared/task.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import type { Prompted } from '../policy/tasksets.ts'
+import type { ThinkTags } from '../reasoning/trace.ts'
 import { fullLines } from './json-lines.ts'
 
 /** One line of `answers.jsonl`. */
@@ -26,6 +27,8 @@ export type Answer = {
   readonly stop: StopReason
   /** The whole message: what was sampled, after the opening tag where the prompt ended with it; no end-of-turn token. */
   readonly text: string
+  /** How thoughts are marked in it, where the base spells them in its own way. */
+  readonly tags?: ThinkTags
 }
 
 /** Null adapter: the base alone. */

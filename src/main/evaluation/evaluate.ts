@@ -18,7 +18,6 @@ import { comfortableWidth } from '../engine/sampling-memory.ts'
 import { resumedThreads } from '../engine/threads.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import { loadTasks } from '../policy/tasksets.ts'
-import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { appendAnswers, forgetAnswers, keptAnswers } from './answers.ts'
 import type { Policy } from './answers.ts'
 import { environmentRecord } from './environment.ts'
@@ -53,7 +52,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const dialogue = dialogueOf(model.vocabulary)
     await nextTurn() // loading kept the loop from hearing a cancel
     refuseStopped(signal)
-    const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
+    const systemMessage = recipe.system_message ?? dialogue.systemMessage
     const asking = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
     const tasksets = tasks.map(({ name, tasks: some }) => askableTaskset(name, some, asking))
     const policies: Policy[] = []

@@ -17,6 +17,7 @@ import type { Answer, Block, Policy, Taskset } from './answers.ts'
 import { equalityProcess } from './equality-process.ts'
 import type { EqualityProcess } from './equality-process.ts'
 import { answerMetrics } from './results.ts'
+import { THINK_TAGS } from '../reasoning/trace.ts'
 
 export type Measurement = {
   readonly policies: readonly Policy[]
@@ -133,7 +134,7 @@ function requestsOf(
   return { groups, order }
 }
 
-type Verdicts = Pick<Answer, 'verdict' | 'why' | 'answer' | 'length' | 'stop' | 'text'>
+type Verdicts = Pick<Answer, 'verdict' | 'why' | 'answer' | 'length' | 'stop' | 'text' | 'tags'>
 
 async function verdictOn(
   task: Task,
@@ -142,6 +143,8 @@ async function verdictOn(
   equality: EqualityProcess,
   lenient = false
 ): Promise<Verdicts> {
+  const { tags } = dialogue
+  const usual = tags.open === THINK_TAGS.open && tags.close === THINK_TAGS.close
   const trace = dialogue.parse(rollout.tokens)
   const { verdict, extraction } = await explainJudgementWith(task, trace.answer, equality.compare, { lenient })
   return {
@@ -150,7 +153,8 @@ async function verdictOn(
     answer: extraction.kind === 'answer' ? normalForm(extraction.value) : null,
     length: rollout.tokens.length,
     stop: rollout.stop,
-    text: dialogue.written(rollout.tokens)
+    text: dialogue.written(rollout.tokens),
+    ...(!usual && { tags })
   }
 }
 

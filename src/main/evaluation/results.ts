@@ -77,8 +77,8 @@ export function typicalTraces(
   }))
 }
 
-function traceOf({ policy, text, verdict, why, stop, length }: Answer): TraceComparison['stages'][number] {
-  const trace = parseTaggedText(text)
+function traceOf({ policy, text, tags, verdict, why, stop, length }: Answer): TraceComparison['stages'][number] {
+  const trace = parseTaggedText(text, tags)
   const parts = trace.kind === 'well-formed' ? trace : { thinking: null, answer: null }
   return {
     stage: policy,

@@ -8,7 +8,6 @@ import { openDevice } from '../engine/open-device.ts'
 import { Sampler } from '../engine/sampler.ts'
 import { dialogueOf, opensThought, taskMessages } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
-import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { thoughtStream } from './thought-stream.ts'
 import type { Part } from './thought-stream.ts'
 
@@ -41,7 +40,7 @@ export const runSample: JobFunction<'sample'> = async (input, { emit, signal }) 
       text[part] += piece
       emit({ kind: 'text', part, text: piece })
     }
-    const stream = thoughtStream(dialogue.thinkIds, pass, opensThought(prompt, vocabulary) ? 'thinking' : 'answer')
+    const stream = thoughtStream(dialogue, pass, opensThought(prompt, dialogue) ? 'thinking' : 'answer')
     const onToken = (_request: number, _member: number, token: number): void => {
       if (!vocabulary.isEndOfGeneration(token)) stream.token(token, vocabulary.piece(token))
     }
@@ -74,9 +73,12 @@ export const runSample: JobFunction<'sample'> = async (input, { emit, signal }) 
   }
 }
 
-function promptTokens(input: JobInput<'sample'>, { vocabulary, promptTokens: render }: Dialogue): Int32Array {
+function promptTokens(
+  input: JobInput<'sample'>,
+  { vocabulary, systemMessage, promptTokens: render }: Dialogue
+): Int32Array {
   if (vocabulary.hasChatTemplate) {
-    return render(taskMessages(input.prompt, input.system_message ?? REASONING_SYSTEM_MESSAGE))
+    return render(taskMessages(input.prompt, input.system_message ?? systemMessage))
   }
   const text = input.system_message === undefined ? input.prompt : `${input.system_message}\n\n${input.prompt}`
   return Int32Array.from([...(vocabulary.addBos ? [vocabulary.bos] : []), ...vocabulary.tokenize(text)])

@@ -3,8 +3,7 @@
  * text. A character split over tokens is held back until it is whole, and so is what may yet become a tag. White space
  * around tags is not passed on.
  */
-import { THINK_TAGS } from '../reasoning/trace.ts'
-import type { ThinkIds } from '../reasoning/trace.ts'
+import type { ThinkIds, ThinkTags } from '../reasoning/trace.ts'
 
 export type Part = 'thinking' | 'answer'
 
@@ -14,18 +13,20 @@ export type ThoughtStream = {
   end(): void
 }
 
-const SWITCHES: readonly (readonly [string, Part])[] = [
-  [THINK_TAGS.open, 'thinking'],
-  [THINK_TAGS.close, 'answer']
-]
+/** How thoughts are marked: by these tokens, or, where there are none, by these tags in the text. */
+export type Marks = { readonly thinkIds: Pick<ThinkIds, 'open' | 'close'> | null; readonly tags: ThinkTags }
 
 /** `first` is where the text begins: inside the thought when the prompt already opened it. */
 export function thoughtStream(
-  ids: Pick<ThinkIds, 'open' | 'close'> | null,
+  { thinkIds: ids, tags }: Marks,
   emit: (part: Part, text: string) => void,
   first: Part = 'answer'
 ): ThoughtStream {
   const decoder = new TextDecoder()
+  const switches: readonly (readonly [string, Part])[] = [
+    [tags.open, 'thinking'],
+    [tags.close, 'answer']
+  ]
   let part = first
   let begun = false
   /** Tag-free text that may still be trailing white space. */
@@ -49,7 +50,8 @@ export function thoughtStream(
   const passTagged = (text: string): void => {
     open += text
     for (;;) {
-      const [at, tag, to] = SWITCHES.map(([name, next]) => [open.indexOf(name), name, next] as const)
+      const [at, tag, to] = switches
+        .map(([name, next]) => [open.indexOf(name), name, next] as const)
         .filter(([index]) => index >= 0)
         .sort(([a], [b]) => a - b)[0] ?? [-1]
       if (at < 0 || tag === undefined || to === undefined) break
@@ -57,7 +59,7 @@ export function thoughtStream(
       open = open.slice(at + tag.length)
       turn(to)
     }
-    const held = Math.max(...SWITCHES.map(([tag]) => overlap(open, tag)))
+    const held = Math.max(...switches.map(([tag]) => overlap(open, tag)))
     pass(open.slice(0, open.length - held))
     open = open.slice(open.length - held)
   }

@@ -34,6 +34,7 @@ import { exportMerged, mergedName, mergedSentence } from './export-merged.ts'
 import type { MergedFile } from './export-merged.ts'
 import { modelCard } from './model-card.ts'
 import { modelfile } from './modelfile.ts'
+import { deriveBase, ROWS_BASE } from './token-rows.ts'
 
 /** Ollama's own default; more where the training saw more. */
 const USUAL_CONTEXT = 4096
@@ -57,7 +58,11 @@ export const runExport: JobFunction<'export'> = async (input, { emit, signal, ru
   let stock: Stock | undefined
   try {
     const backend = held.own(openBackend(recipe.threads === undefined ? {} : { threads: recipe.threads }))
-    const model = held.own(await loadModel(recipe.base, backend))
+    onDisk(`writing ${stage}`, () => mkdirSync(join(stage, 'peft'), { recursive: true }), ADVICE)
+    const trainsRows = recipe.lora.trainable_token_indices.length > 0
+    const base = trainsRows ? join(stage, ROWS_BASE) : recipe.base
+    if (trainsRows) await deriveBase(recipe.base, recipe.lora, dirname(source.path), base, backend)
+    const model = held.own(await loadModel(base, backend))
     const adapter = held.own(await loadAdapter(model, source.path))
     const prompts = promptsOf(model, systemOf(recipe))
     const answers = await policyAnswers(model, adapter, prompts, CHECKED_TOKENS)
@@ -65,9 +70,8 @@ export const runExport: JobFunction<'export'> = async (input, { emit, signal, ru
     stock = await openStock({ contextTokens: contextFor(prompts, CHECKED_TOKENS), threads: backend.threads })
 
     goOn('writing the adapter')
-    onDisk(`writing ${stage}`, () => mkdirSync(join(stage, 'peft'), { recursive: true }), ADVICE)
     adapter.save(join(stage, 'adapter.gguf'))
-    writePeft(adapter, join(stage, 'peft'), basename(recipe.base))
+    writePeft(adapter, join(stage, 'peft'), basename(base))
     goOn('verifying the adapter')
     await verifyPeft(model, adapter, join(stage, 'peft'))
     const agreement = await compareAdapter(stock, model, answers, join(stage, 'adapter.gguf'))
@@ -97,7 +101,7 @@ export const runExport: JobFunction<'export'> = async (input, { emit, signal, ru
       adapter,
       source: source.name,
       checks,
-      base: await fileFacts(recipe.base),
+      base: await fileFacts(base),
       merged,
       data: await dataFacts(recipe),
       evaluation: lastEvaluation(runDir),
@@ -119,6 +123,7 @@ export const runExport: JobFunction<'export'> = async (input, { emit, signal, ru
       to,
       source: source.path,
       files: [
+        ...(trainsRows ? [ROWS_BASE] : []),
         'adapter.gguf',
         'peft/adapter_config.json',
         'peft/adapter_model.safetensors',
@@ -131,6 +136,7 @@ export const runExport: JobFunction<'export'> = async (input, { emit, signal, ru
       merged,
       lines: [
         `exported ${source.name} to ${to}`,
+        ...(trainsRows ? [`  ${ROWS_BASE}     the base with the trained rows; the adapter belongs to it`] : []),
         '  adapter.gguf  for llama.cpp and node-llama-cpp, with the base',
         '  peft/         for PEFT and Transformers',
         ...merged.map(({ file, bytes }) => `  ${file}  ${(bytes / 2 ** 20).toFixed(1)} MiB, base and adapter in one`),

@@ -18,7 +18,6 @@ import { comfortableWidth } from '../engine/sampling-memory.ts'
 import { equalityProcess } from '../evaluation/equality-process.ts'
 import { loadTasks, promptedTasks } from '../policy/tasksets.ts'
 import type { Prompted } from '../policy/tasksets.ts'
-import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { resolveReward } from '../reasoning/reward.ts'
 import { bestCheckpoint } from './checkpoint.ts'
 import { epochs } from './epochs.ts'
@@ -34,6 +33,7 @@ import type { RunPlan } from './session.ts'
 import { stopReason, watch } from './stop-rules.ts'
 import type { Watched } from './stop-rules.ts'
 import { policyUpdate } from './policy-update.ts'
+import { ROWS_FILE, saveRows } from './token-rows.ts'
 
 /** What a resumed run cannot derive from its step. */
 type State = { readonly cursor: number; readonly tokens: number; readonly skipped: number; readonly watched: Watched }
@@ -52,14 +52,18 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       recipe.rollout_width ?? comfortableWidth(base, contextTokens, rollouts, recipe.memory_limit_mib)
     const planned = (start: Adapter): RunPlan => {
       const width = widthOn(start.model)
-      const plan = planTrainer(start, { ...recipe, rowTokens, rollouts: { width, contextTokens } }, emit)
+      const plan = planTrainer(
+        start,
+        { ...recipe, rowTokens, rollouts: { width, contextTokens, promptTokens: recipe.max_prompt_length } },
+        emit
+      )
       return { ...plan.settings, width }
     }
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
     const { dialogue, trainer, optimizer, adapter, model } = session
     const width = session.plan.width ?? widthOn(model)
     const sampler = held.own(new Sampler(model, { width, contextTokens }))
-    const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
+    const systemMessage = recipe.system_message ?? dialogue.systemMessage
     const prompting = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
     const prompted = (name: string, sources: GrpoRecipe['tasks']): Prompted[] =>
       sources.length === 0 ? [] : promptedTasks(name, loadTasks(sources), prompting)
@@ -204,6 +208,8 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     const path = join(runDir, 'adapter.gguf')
     // A policy that went wrong is not handed over: the best checkpoint by held-out score is, where there is one.
     const best = stopped ? bestCheckpoint(runDir) : undefined
+    if (best) session.rows?.restore(best.read(ROWS_FILE))
+    const rowLines = await saveRows(session.rows, recipe.base, runDir)
     if (best) copyFileSync(join(best.path, 'adapter.gguf'), path)
     else adapter.save(path)
     run.finish(stopped ? 'stopped' : 'done', stopped ?? `trained ${recipe.max_steps} steps`)
@@ -211,7 +217,7 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     return {
       adapter: path,
       stopped,
-      lines: [...(stopped ? [`stopped early: ${stopped}`] : []), `adapter: ${path}${from}`]
+      lines: [...(stopped ? [`stopped early: ${stopped}`] : []), `adapter: ${path}${from}`, ...rowLines]
     }
   } finally {
     held.dispose()

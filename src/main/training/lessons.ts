@@ -12,7 +12,6 @@ import { epochs } from './epochs.ts'
 import { LEFT_OUT_FILE } from './left-out.ts'
 import type { LeftOut } from './left-out.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
-import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 
 /** `tokens` is prompt and response, `mask` marks the response. */
 export type Lesson = TrainSequence & { readonly prompt: Int32Array }
@@ -83,7 +82,7 @@ export function requireLessons({ file, lessons, leftOut }: ReadLessons, recipe: 
 /** A sample as tokens, or why it cannot be taught: what the template makes of it must read back as the same trace. */
 function lessonOf(sample: Sample, recipe: SftRecipe, dialogue: Dialogue): Lesson | string {
   const given = sample.messages.some(({ role }) => role === 'system')
-  const system = given ? [] : [{ role: 'system', content: recipe.system_message ?? REASONING_SYSTEM_MESSAGE } as const]
+  const system = given ? [] : [{ role: 'system', content: recipe.system_message ?? dialogue.systemMessage } as const]
   const messages = [...system.filter(({ content }) => content !== ''), ...sample.messages]
   try {
     const prompt = dialogue.promptTokens(messages)

@@ -47,7 +47,8 @@ export function modelCard(facts: CardFacts): string {
       `Base: \`${base.name}\`${name === undefined ? '' : ` (${inline(name)})`}, ${typeNames(adapter)}, ${number(base.bytes)} bytes, SHA-256 \`${base.sha256}\`; the adapter fits no other base`,
       `Trained by: ${how}; this is ${inline(source)}`,
       `LoRA: rank ${adapter.r}, scale ${Number(adapter.scale.toPrecision(6))}, on ${modules}`,
-      licence(adapter)
+      licence(adapter),
+      ...rowsLine(recipe, base.name)
     ]),
     '## Files',
     list([
@@ -158,6 +159,15 @@ function scoreSections({ evaluation, scores }: CardFacts): string[] {
           table(headlineColumns(scores.rows), scores.rows)
         ]
   return own.length + measured.length === 0 ? ['None were measured.'] : [...own, ...measured]
+}
+
+/** Adapter files cannot carry rows of the vocabulary's tables, so a base of its own does. */
+function rowsLine({ lora }: SftRecipe | GrpoRecipe, base: string): string[] {
+  const tokens = lora.trainable_token_indices
+  if (tokens.length === 0) return []
+  return [
+    `Trained with it: the embedding and head rows of ${tokens.map((token) => `\`${token}\``).join(', ')}. No adapter file can carry them: they are in \`${base}\`, which differs from the original base in these rows alone. On the original base the adapter answers differently, and so does the PEFT folder.`
+  ]
 }
 
 function typeNames({ model, pairs }: Adapter): string {

@@ -16,10 +16,12 @@ import { AdamW } from '../engine/optimizer.ts'
 import { Parameters } from '../engine/parameters.ts'
 import { resumedThreads } from '../engine/threads.ts'
 import { readF32, write } from '../engine/tensor.ts'
+import type { TrainedRows } from '../engine/trained-rows.ts'
 import { Trainer } from '../engine/trainer.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
+import { ROWS_FILE, tokenIndicesOf } from './token-rows.ts'
 
 export type SessionRecipe = {
   readonly base: string
@@ -44,6 +46,8 @@ export type Session = {
   readonly model: Model
   readonly dialogue: Dialogue
   readonly adapter: Adapter
+  /** Rows of tokens that are trained with it; null when there are none. */
+  readonly rows: TrainedRows | null
   readonly trainer: Trainer
   readonly optimizer: AdamW
   readonly plan: RunPlan
@@ -82,13 +86,17 @@ async function openInto(
   const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
   const threads = resumedThreads(recipe.threads, earlier?.threads, warn)
   const backend = held.own(await openDevice({ device: recipe.device, threads, emit }))
-  const model = held.own(await loadModel(recipe.base, backend))
+  const trainsRows = recipe.lora.trainable_token_indices.length > 0
+  const model = held.own(await loadModel(recipe.base, backend, { writable: trainsRows }))
+  const tokenIndices = tokenIndicesOf(model.vocabulary, recipe.lora)
   const start = checkpoint ? join(checkpoint.path, 'adapter.gguf') : recipe.adapter
   const adapter = held.own(
     start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
   )
   const planned: RunPlan = earlier ?? plan(adapter)
-  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }, { forward: planned.forward }))
+  // Copies of the tables would hold the rows as they were.
+  const forward = trainsRows ? 'own' : planned.forward
+  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }, { forward, tokenIndices }))
   const trainer = held.own(new Trainer(parameters, planned, { temperature: recipe.sampling?.temperature ?? 1 }))
   const { optimizer: o } = recipe
   const optimizer = held.own(
@@ -100,18 +108,24 @@ async function openInto(
       maxGradNorm: o.max_grad_norm
     })
   )
-  if (checkpoint) restoreOptimizer(parameters, optimizer, checkpoint)
+  const rows = parameters.rows?.trained ?? null
+  if (checkpoint) {
+    rows?.restore(checkpoint.read(ROWS_FILE))
+    restoreOptimizer(parameters, optimizer, checkpoint)
+  }
   return {
     backend,
     model,
     dialogue: dialogueOf(model.vocabulary),
     adapter,
+    rows,
     trainer,
     optimizer,
     plan: planned,
     files: (state) =>
       new Map<string, Uint8Array | string>([
         ['adapter.gguf', adapterBytes(adapter)],
+        ...(rows ? ([[ROWS_FILE, rows.dump()]] as const) : []),
         ['optimizer.bin', optimizerBytes(parameters)],
         ['plan.json', JSON.stringify({ ...planned, threads: backend.threads } satisfies KeptPlan)],
         ['state.json', JSON.stringify({ optimizerSteps: optimizer.steps, state })]

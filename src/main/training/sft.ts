@@ -26,6 +26,7 @@ import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
 import type { RunPlan, Session } from './session.ts'
+import { saveRows } from './token-rows.ts'
 
 /** What a resumed run cannot derive from its step: tokens so far, and how many answers an evaluation samples at once. */
 type State = { readonly tokens: number; readonly answersWidth?: number }
@@ -137,9 +138,10 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     }
 
     const path = join(runDir, 'adapter.gguf')
+    const rowLines = await saveRows(session.rows, recipe.base, runDir)
     adapter.save(path)
     run.finish('done', `trained ${steps} steps`)
-    return { adapter: path, steps, lines: [`adapter: ${path}`] }
+    return { adapter: path, steps, lines: [`adapter: ${path}`, ...rowLines] }
   } finally {
     held.dispose()
     run.close()

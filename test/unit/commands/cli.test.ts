@@ -13,6 +13,7 @@ const WORKER = join(import.meta.dirname, '../../fake/worker.ts')
 const COMMANDS = [
   'doctor',
   'demo',
+  'prepare',
   'sft',
   'grpo',
   'evaluate',

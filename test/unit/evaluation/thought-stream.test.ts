@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { thoughtStream } from '../../../src/main/evaluation/thought-stream.ts'
 import type { Part } from '../../../src/main/evaluation/thought-stream.ts'
+import { THINK_TAGS } from '../../../src/main/reasoning/trace.ts'
 
 const OPEN = 1
 const CLOSE = 2
@@ -9,7 +10,7 @@ const IDS = { open: OPEN, close: CLOSE }
 /** Feeds pieces; a number is a think token. Gives the parts, each joined, and the pieces that were passed on. */
 function stream(pieces: readonly (string | Uint8Array | number)[], ids: typeof IDS | null, first?: Part) {
   const passed: [Part, string][] = []
-  const it = thoughtStream(ids, (part, text) => passed.push([part, text]), first)
+  const it = thoughtStream({ thinkIds: ids, tags: THINK_TAGS }, (part, text) => passed.push([part, text]), first)
   for (const piece of pieces) {
     if (typeof piece === 'number') it.token(piece, Buffer.from(piece === OPEN ? '<think>' : '</think>'))
     else it.token(99, typeof piece === 'string' ? Buffer.from(piece) : piece)

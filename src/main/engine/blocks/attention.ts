@@ -5,7 +5,7 @@
  *
  * Shapes: headDim D, H query heads, K key heads, R = H / K, T tokens; a chunk has n queries and m keys.
  */
-import { keyCount } from '../attention-chunks.ts'
+import { KEY_GRAIN, keyCount } from '../attention-chunks.ts'
 import type { Bounds, Span } from '../attention-chunks.ts'
 import type { Graph } from '../graph.ts'
 import type { Tensor } from '../tensor.ts'
@@ -14,9 +14,14 @@ import type { Tensor } from '../tensor.ts'
 export const NODES_PER_CHUNK = 64
 
 export type Chunk = Bounds & {
-  /** F16 [m, n]: 0 where a query may look, −∞ elsewhere. */
-  readonly mask: Tensor
+  /** F16 [m, n]: 0 where a query may look, −∞ elsewhere. Null for a chunk inside one sequence: causal order is enough. */
+  readonly mask: Tensor | null
+  /** What strikes out the keys `before` the sequence of a chunk without mask; null where there are none. */
+  readonly hiding: Hiding | null
 }
+
+/** F32 [KEY_GRAIN + T]: −∞ up to KEY_GRAIN, then 0. A window of it hides any number of keys at the front of any chunk. */
+export type Hiding = Tensor
 
 /** Memory for results that are written chunk by chunk; it must outlive the graph's use of them. */
 export type AttentionScratch = {
@@ -59,9 +64,17 @@ function addToKeys(g: Graph, into: Tensor, chunk: Chunk, gradients: Tensor): voi
   }
 }
 
-/** Attention weights of one chunk [m, n, H]. */
+/**
+ * Attention weights of one chunk [m, n, H]. Without a mask of its own (masks of a long sequence would cost T² memory) the
+ * scores behind each query are struck out in place.
+ */
 function weights(g: Graph, qc: Tensor, k: Tensor, chunk: Chunk, scale: number): Tensor {
-  return g.softMax(g.mulMat(keysOf(g, k, chunk), qc), chunk.mask, scale)
+  const scores = g.mulMat(keysOf(g, k, chunk), qc)
+  if (chunk.mask) return g.softMax(scores, chunk.mask, scale)
+  const causal = g.maskBehind(scores, scores.ne[0] - scores.ne[1])
+  if (!chunk.hiding) return g.softMax(causal, null, scale)
+  const hiding = g.window(chunk.hiding, [scores.ne[0], 1, 1, 1], [KEY_GRAIN - chunk.before, 0, 0, 0])
+  return g.softMax(g.add(causal, hiding), null, scale)
 }
 
 /**

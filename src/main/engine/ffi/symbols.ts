@@ -51,6 +51,7 @@ export const GGML_BASE = {
   geglu_split: 'void* ggml_geglu_split(void*, void*, void*)',
   rms_norm: 'void* ggml_rms_norm(void*, void*, float)',
   rms_norm_back: 'void* ggml_rms_norm_back(void*, void*, void*, float)',
+  diag_mask_inf: 'void* ggml_diag_mask_inf(void*, void*, int)',
   soft_max_ext: 'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
   soft_max_ext_back: 'void* ggml_soft_max_ext_back(void*, void*, void*, float, float)',
   rope_ext: 'void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
@@ -109,6 +110,7 @@ export const GGML_BASE = {
   backend_reg_get_proc_address: 'void* ggml_backend_reg_get_proc_address(void*, const char*)',
 
   quantize_chunk: 'size_t ggml_quantize_chunk(int, const void*, void*, int64_t, int64_t, int64_t, const void*)',
+  quantize_requires_imatrix: 'bool ggml_quantize_requires_imatrix(int)',
   fp32_to_bf16_row: 'void ggml_fp32_to_bf16_row(const void*, void*, int64_t)',
 
   gguf_init_empty: 'void* gguf_init_empty()',

@@ -1,0 +1,38 @@
+/** Memory of real passes over 8k, 16k and 32k tokens: counted by the engine and seen by the operating system. */
+import { join } from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import { openBackend } from '../../src/main/engine/backend.ts'
+import { loadModel } from '../../src/main/engine/model.ts'
+import { temporaryFolder } from './folder.ts'
+import { takenBy, writeSlimModel } from './long-rows.ts'
+import { owner } from './owner.ts'
+
+const own = owner()
+const slim = join(temporaryFolder(), 'slim.gguf')
+const MIB = 2 ** 20
+
+beforeAll(() => {
+  const backend = openBackend({ threads: 1 })
+  writeSlimModel(backend, slim)
+  backend.dispose()
+})
+
+const taken: { tokens: number; counted: number; grown: number }[] = []
+
+test.each([8192, 16384, 32768])('%i tokens', async (tokens) => {
+  const { planned, counted, grown } = await takenBy(own, own(await loadModel(slim, own.backend())), tokens)
+  console.log(
+    `${tokens} tokens: planned ${(planned / MIB).toFixed(1)}, counted ${(counted / MIB).toFixed(1)}, grown ${(grown / MIB).toFixed(1)} MiB`
+  )
+  expect(Math.abs(counted / planned - 1)).toBeLessThan(0.01)
+  taken.push({ tokens, counted, grown })
+})
+
+test('both grow with the length', () => {
+  const [a, b, c] = taken
+  for (const what of ['counted', 'grown'] as const) {
+    const growth = (c![what] - b![what]) / (b![what] - a![what])
+    expect(growth, what).toBeGreaterThan(1.6)
+    expect(growth, what).toBeLessThan(2.4)
+  }
+})
