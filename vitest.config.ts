@@ -74,6 +74,8 @@ export default defineConfig({
         test: {
           name: 'vulkan',
           ...onDevice,
+          // a software device takes many minutes for the engine's own files, which `gpu` runs too
+          include: ['test/device/**/*.test.ts'],
           // by its number, since ggml-vulkan leaves out Mesa's software device unless it is asked for
           env: { REASONSMITH_TEST_DEVICE: 'vulkan', GGML_VK_VISIBLE_DEVICES: '0' },
           testTimeout: 600_000,

@@ -21,6 +21,7 @@ import { Trainer } from '../../src/main/engine/trainer.ts'
 import { largestDifference, meanDifference, relativeDifference } from '../engine/compare.ts'
 import { decodeLogits, logSoftmax } from '../engine/decode.ts'
 import { temporaryFolder } from '../engine/folder.ts'
+import { golden, goldenPath, goldenSequence } from '../engine/golden.ts'
 import { owner } from '../engine/owner.ts'
 import { writeQuantised } from '../engine/quantised.ts'
 import type { FileType } from '../engine/quantised.ts'
@@ -107,6 +108,28 @@ test.each([
   expect(largestDifference(dumpAdapter(ours.adapter), dumpAdapter(theirs.adapter))).toBeLessThan(
     type === 'F32' ? 1e-5 : 2.01e-3
   )
+})
+
+test('one example is memorised by an adapter that starts at zero', async () => {
+  const model = own(await loadModel(goldenPath(golden.parts.sft.base), own.backend()))
+  const adapter = own(await createAdapter(model, LoraSettings.parse({ r: 8, lora_alpha: 32 }), 1))
+  const parameters = own(new Parameters(model, { kind: 'adapter', adapter }))
+  const trainer = own(new Trainer(parameters, { keep: 'all', chunkQueries: 64, headRows: 32 }))
+  const settings = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 }
+  const optimizer = own(new AdamW(parameters, settings))
+  const [example] = pack([goldenSequence('sft', 0)], 32)
+  const n = example!.at.length
+  const crossEntropy = (logprobs: Float32Array): number => -logprobs.reduce((sum, it) => sum + it, 0) / n
+  const rates = { a: 2e-2, b: 2e-2, weight: 0 }
+  expect(crossEntropy(trainer.score(example!).logprobs)).toBeGreaterThan(4)
+  for (let step = 0; step < 60; step++) {
+    trainer.accumulate(example!, ({ logprobs }) => ({
+      logprob: new Float32Array(logprobs.length).fill(-1 / n),
+      entropy: new Float32Array(logprobs.length)
+    }))
+    optimizer.step(rates)
+  }
+  expect(crossEntropy(trainer.score(example!).logprobs)).toBeLessThan(0.05)
 })
 
 /**
