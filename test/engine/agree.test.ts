@@ -61,8 +61,8 @@ const BOUNDS: Partial<Record<TypeName, Bounds>> = {
   Q6_K: kQuant
 }
 /**
- * How much larger everything is than in llama: the small qwen2 and qwen3 have logits of five times the size (their head is
- * tied to a large embedding), gemma3's GELU comes from a table of F16 (families.test.ts).
+ * How much larger the noise is than in llama: the small qwen2 and qwen3 have log-probabilities down to −38 instead of −11
+ * (their head is tied to a large embedding), gemma3's GELU comes from a table of F16 (families.test.ts).
  */
 const LARGER: Partial<Record<FamilyName, number>> = { qwen2: 5, qwen3: 5, [GEMMA3]: 2 }
 
