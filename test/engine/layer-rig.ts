@@ -5,7 +5,7 @@ import type { Architecture, Layer, ModelConfig, Pass } from '../../src/main/engi
 import { pack } from '../../src/main/engine/batch.ts'
 import type { Linear } from '../../src/main/engine/blocks/linear.ts'
 import type { Norm } from '../../src/main/engine/blocks/norm.ts'
-import type { Rope } from '../../src/main/engine/graph.ts'
+import type { Rope } from '../../src/main/engine/rope.ts'
 import type { Owner } from './owner.ts'
 import type { Rig } from './rig.ts'
 

@@ -9,21 +9,9 @@ import * as composed from './composed.ts'
 import { bufferOf } from './ffi/libraries.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
+import type { Rope } from './rope.ts'
 import { contiguousStrides, elements, isContiguous, sameShape, shape, shown, TYPE } from './tensor.ts'
 import type { Shape, Tensor, TensorPool } from './tensor.ts'
-
-/** Rotary embedding settings, passed to `rope_ext` as they are (`ggml.h`). */
-export type Rope = {
-  readonly dimensions: number
-  readonly mode: number
-  readonly contextLength: number
-  readonly base: number
-  readonly scale: number
-  readonly extFactor: number
-  readonly attnFactor: number
-  readonly betaFast: number
-  readonly betaSlow: number
-}
 
 /** A slot: a pool's tensor whose memory a graph node may be computed into directly, without a copy. */
 export type Slot = { readonly tensor: Tensor; readonly pool: TensorPool }

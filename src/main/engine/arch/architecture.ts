@@ -7,7 +7,7 @@ import type { Linear } from '../blocks/linear.ts'
 import type { Norm } from '../blocks/norm.ts'
 import type { Tape } from '../blocks/tape.ts'
 import type { GgufInfo } from '../gguf.ts'
-import type { Rope } from '../graph.ts'
+import type { Rope } from '../rope.ts'
 import type { Tensor } from '../tensor.ts'
 import type { TargetModule } from '../../../shared/recipe.ts'
 

@@ -1,7 +1,7 @@
 /** The hyper-parameters that architectures share, read as llama.cpp reads them (`llama-model.cpp`, load_hparams). */
 import { AppError } from '../../../shared/errors.ts'
 import type { GgufInfo } from '../gguf.ts'
-import type { Rope } from '../graph.ts'
+import type { Rope } from '../rope.ts'
 import type { ModelConfig } from './architecture.ts'
 
 /** Which elements of a head turn together (`ggml.h`, GGML_ROPE_TYPE). */
