@@ -1,0 +1,85 @@
+import { expect, test } from 'vitest'
+import { FORMATS, mappingProblem } from '../../../src/renderer/pages/datasets/formats.ts'
+import { countOver, lengthBars, lengthSentence } from '../../../src/renderer/pages/datasets/length-histogram.ts'
+import { base64Of, PIECE_BYTES, uploadFile } from '../../../src/renderer/pages/datasets/upload.ts'
+
+const bytesOf = (length: number): Uint8Array<ArrayBuffer> => Uint8Array.from({ length }, (_, i) => (i * 31) % 251)
+
+test('a file larger than a piece arrives whole and in order', async () => {
+  const source = bytesOf(2 * PIECE_BYTES + 17)
+  const shares: number[] = []
+  const pieces: { offset: number; bytes: Buffer; last: boolean }[] = []
+  const path = await uploadFile(
+    new File([source], 'rows.jsonl'),
+    ({ offset, base64, last }) => {
+      pieces.push({ offset, bytes: Buffer.from(base64, 'base64'), last })
+      return Promise.resolve({ path: last ? '/there/rows.jsonl' : null })
+    },
+    (share) => shares.push(share)
+  )
+  expect(path).toBe('/there/rows.jsonl')
+  expect(pieces.map(({ offset, last }) => [offset, last])).toEqual([
+    [0, false],
+    [PIECE_BYTES, false],
+    [2 * PIECE_BYTES, true]
+  ])
+  expect(Buffer.concat(pieces.map((piece) => piece.bytes)).equals(source)).toBe(true)
+  expect(shares.at(-1)).toBe(1)
+})
+
+test('an empty file is one last, empty piece', async () => {
+  const sent: unknown[] = []
+  await uploadFile(new File([], 'nothing.csv'), (piece) => {
+    sent.push([piece.base64, piece.last])
+    return Promise.resolve({ path: '/x' })
+  })
+  expect(sent).toEqual([['', true]])
+})
+
+test('a stopped upload sends no further piece', async () => {
+  const stop = new AbortController()
+  let sent = 0
+  const going = uploadFile(
+    new File([bytesOf(3 * PIECE_BYTES)], 'big.jsonl'),
+    () => {
+      sent++
+      stop.abort(new Error('stopped by the person'))
+      return Promise.resolve({ path: null })
+    },
+    () => {},
+    stop.signal
+  )
+  await expect(going).rejects.toThrow('stopped by the person')
+  expect(sent).toBe(1)
+})
+
+test('base64 of bytes that are no text', () => {
+  const bytes = bytesOf(70_001)
+  expect(base64Of(bytes)).toBe(Buffer.from(bytes).toString('base64'))
+})
+
+test('a mapping says which role is missing', () => {
+  expect(mappingProblem('prompt_solution', { prompt: 'question' }, ['question', 'answer'])).toContain('(solution)')
+  expect(mappingProblem('prompt_solution', { prompt: 'question', solution: 'gone' }, ['question'])).toContain('“gone”')
+  expect(mappingProblem('alpaca', { instruction: 'i', output: 'o' }, ['i', 'o'])).toBeNull()
+})
+
+test('every format names at least one needed role', () => {
+  for (const facts of Object.values(FORMATS)) expect(facts.roles.some((role) => role.required)).toBe(true)
+})
+
+const lengths = { edges: [0, 100, 200, 300], counts: [5, 10, 4], longest: 280, contextLength: 512, counted: 19 }
+
+test('bars beyond the limit are marked, the share inside a bar is in proportion', () => {
+  expect(lengthBars(lengths, 200).map((bar) => bar.over)).toEqual([false, false, true])
+  expect(countOver(lengths, 150)).toBe(9)
+  expect(countOver(lengths, 280)).toBe(0)
+  expect(countOver(lengths, 0)).toBe(19)
+})
+
+test('the sentence says what happens to long samples', () => {
+  expect(lengthSentence(lengths, 512)).toBe('All 19 counted samples fit into 512 tokens.')
+  expect(lengthSentence(lengths, 150)).toBe(
+    'About 9 of 19 counted samples (47.4 %) are longer than 150 tokens and would be left out.'
+  )
+})
