@@ -29,6 +29,7 @@ export const Versions = z.object({
   settings: z.number(),
   play: z.number()
 })
+export type Versions = z.infer<typeof Versions>
 
 export const Settings = z.object({
   theme: z.enum(['system', 'light', 'dark']),

@@ -31,6 +31,7 @@ export const EvaluatedItem = z.object({
   /** By policy, in the order of `scores`' policies. */
   passRate: z.array(z.object({ policy: z.string(), passed: z.number().int(), of: z.number().int() }))
 })
+export type EvaluatedItem = z.infer<typeof EvaluatedItem>
 
 export const GradedAnswer = z.object({
   policy: z.string(),
@@ -44,6 +45,7 @@ export const GradedAnswer = z.object({
   length: z.number().int(),
   stop: z.string()
 })
+export type GradedAnswer = z.infer<typeof GradedAnswer>
 
 export const evaluation = {
   scores: call.input(z.strictObject({ id: RunId })).output(

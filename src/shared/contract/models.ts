@@ -32,6 +32,7 @@ export const AdapterFile = z.object({
   /** Names from the base to this adapter: base, sft run, grpo run. */
   lineage: z.array(z.string())
 })
+export type AdapterFile = z.infer<typeof AdapterFile>
 
 export const models = {
   list: call

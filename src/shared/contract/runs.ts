@@ -67,12 +67,14 @@ export const Checkpoint = z.object({
   bytes: z.number(),
   at: Time
 })
+export type Checkpoint = z.infer<typeof Checkpoint>
 
 export const QueueState = z.object({
   paused: z.boolean(),
   running: z.array(RunSummary),
   waiting: z.array(RunSummary)
 })
+export type QueueState = z.infer<typeof QueueState>
 
 export const runs = {
   list: call
