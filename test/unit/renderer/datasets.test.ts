@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { FORMATS, mappingProblem } from '../../../src/renderer/pages/datasets/formats.ts'
 import { countOver, lengthBars, lengthSentence } from '../../../src/renderer/pages/datasets/length-histogram.ts'
+import { rowText } from '../../../src/renderer/pages/datasets/row-text.ts'
 import { base64Of, PIECE_BYTES, uploadFile } from '../../../src/renderer/pages/datasets/upload.ts'
 
 const bytesOf = (length: number): Uint8Array<ArrayBuffer> => Uint8Array.from({ length }, (_, i) => (i * 31) % 251)
@@ -82,4 +83,13 @@ test('the sentence says what happens to long samples', () => {
   expect(lengthSentence(lengths, 150)).toBe(
     'About 9 of 19 counted samples (47.4 %) are longer than 150 tokens and would be left out.'
   )
+})
+
+test('rows are read as asked, thought and answer, whatever their form', () => {
+  const tagged = { messages: [{ role: 'system', content: 's' }, { role: 'user', content: 'q' }, { role: 'assistant', content: '<think>\nt\n</think>\n7' }] } // prettier-ignore
+  const apart = { messages: [{ role: 'user', content: 'a' }, { role: 'assistant', content: 'b' }, { role: 'user', content: 'q' }, { role: 'assistant', content: '7', reasoning_content: 't' }] } // prettier-ignore
+  expect(rowText(tagged)).toEqual({ system: 's', prompt: 'q', thought: 't', answer: '7', earlier: 0 })
+  expect(rowText(apart)).toEqual({ system: null, prompt: 'q', thought: 't', answer: '7', earlier: 2 })
+  expect(rowText({ prompt: 'q', solution: 7 })).toEqual({ system: null, prompt: 'q', thought: null, answer: '7', earlier: 0 }) // prettier-ignore
+  expect(rowText({ other: 1 }).prompt).toBe('{"other":1}')
 })

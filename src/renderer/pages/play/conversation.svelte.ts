@@ -28,7 +28,9 @@ export class Answer {
   thoughtLength = $state(0)
   readonly running = $derived(RUNNING.has(this.state))
   /** It ended before the model was done, so it can go on. */
-  readonly cut = $derived(!this.running && this.state !== 'failed' && (this.stop === 'length' || this.state === 'stopped'))
+  readonly cut = $derived(
+    !this.running && this.state !== 'failed' && (this.stop === 'length' || this.state === 'stopped')
+  )
   #id: string | null = null
   #tokensBefore = 0
 
@@ -67,7 +69,7 @@ export class Answer {
   }
 
   async #take(play: Play, id: string, signal: AbortSignal): Promise<void> {
-    for (let after = 0; !signal.aborted; ) {
+    for (let after = 0; !signal.aborted;) {
       let chunk: AnswerOf<Play['follow']>
       try {
         chunk = await play.follow({ id, after })
