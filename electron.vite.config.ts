@@ -1,6 +1,7 @@
 /** Bundles the desktop app: the host and its worker as two entries, the preload, the page. Dependencies stay outside. */
 import { fileURLToPath } from 'node:url'
 import { svelte } from '@sveltejs/vite-plugin-svelte'
+import tailwind from '@tailwindcss/vite'
 import { defineConfig } from 'electron-vite'
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
@@ -29,7 +30,8 @@ export default defineConfig({
   },
   renderer: {
     root: at('src/renderer'),
-    build: { rollupOptions: { input: at('src/renderer/index.html') } },
-    plugins: [svelte()]
+    // Nothing inlined: the page's policy allows fonts and pictures from its own origin only.
+    build: { rollupOptions: { input: at('src/renderer/index.html') }, assetsInlineLimit: 0 },
+    plugins: [tailwind(), svelte()]
   }
 })
