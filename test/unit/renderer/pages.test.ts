@@ -66,7 +66,6 @@ test('a paired test in words', () => {
 
 const form = {
   base: '/m/base "x": y.gguf',
-  outputDir: 'evaluate',
   policies: [
     { name: 'base', adapter: null },
     { name: 'sft: 2', adapter: '/r/a.gguf' }
@@ -84,7 +83,7 @@ const form = {
 
 test('the evaluate form is a recipe the schema takes, odd names and paths too', () => {
   expect(formProblem(form)).toBeNull()
-  const recipe = EvaluateRecipe.parse(parse(evaluateYaml(form)))
+  const recipe = EvaluateRecipe.parse({ ...(parse(evaluateYaml(form)) as object), output_dir: 'x' })
   expect(recipe.base).toBe(form.base)
   expect(recipe.policies).toEqual([{ name: 'base' }, { name: 'sft: 2', adapter: '/r/a.gguf' }])
   expect(recipe.tasksets.map((one) => one.tasks)).toEqual(form.tasksets.map((one) => [one.source]))

@@ -1,9 +1,8 @@
-/** The start form as a recipe of kind evaluate. JSON is YAML, so names and paths are written as JSON strings. */
+/** The start form as a recipe of kind evaluate; the app makes its folder. JSON is YAML, so names and paths are written as JSON strings. */
 import type { TaskSource } from '../../../shared/recipe.ts'
 
 export type EvaluateForm = {
   readonly base: string
-  readonly outputDir: string
   readonly policies: readonly { readonly name: string; readonly adapter: string | null }[]
   readonly tasksets: readonly { readonly name: string; readonly source: TaskSource }[]
   readonly runs: number
@@ -41,7 +40,6 @@ export function evaluateYaml(form: EvaluateForm): string {
   return [
     'kind: evaluate',
     `base: ${text(form.base)}`,
-    `output_dir: ${text(form.outputDir)}`,
     'policies:',
     ...policies,
     'tasksets:',
