@@ -1,8 +1,7 @@
 /** Bundles the desktop app: the host and its worker as two entries, the preload, the page. Dependencies stay outside. */
 import { fileURLToPath } from 'node:url'
-import { svelte } from '@sveltejs/vite-plugin-svelte'
-import tailwind from '@tailwindcss/vite'
 import { defineConfig } from 'electron-vite'
+import { page } from './vite.page.config.ts'
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
@@ -28,10 +27,5 @@ export default defineConfig({
       }
     }
   },
-  renderer: {
-    root: at('src/renderer'),
-    // Nothing inlined: the page's policy allows fonts and pictures from its own origin only.
-    build: { rollupOptions: { input: at('src/renderer/index.html') }, assetsInlineLimit: 0 },
-    plugins: [tailwind(), svelte()]
-  }
+  renderer: page
 })

@@ -48,6 +48,10 @@ export type Job = { readonly kind: JobKind; readonly input: unknown; readonly ru
 export type JobContext = {
   readonly emit: (event: RunEvent) => void
   readonly signal: AbortSignal
+  /** Fires when the job is asked to end after the step it is in. A job without steps may ignore it; `signal` follows then. */
+  readonly afterStep?: AbortSignal
+  /** Where what the host says to the job while it runs arrives, for jobs that take questions. */
+  readonly hear?: (take: (message: unknown) => void) => void
   readonly runDir: string
 }
 /**
@@ -65,7 +69,10 @@ export const ErrorShape = z.object({
 })
 export type ErrorShape = z.infer<typeof ErrorShape>
 
-export type ToWorker = { readonly k: 'job'; readonly job: Job } | { readonly k: 'cancel' }
+export type ToWorker =
+  | { readonly k: 'job'; readonly job: Job }
+  | { readonly k: 'cancel'; readonly when?: 'now' | 'after_step' }
+  | { readonly k: 'say'; readonly message: unknown }
 export type FromWorker =
   | { readonly k: 'events'; readonly events: readonly RunEvent[] }
   | { readonly k: 'result'; readonly result: unknown }

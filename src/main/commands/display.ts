@@ -6,7 +6,7 @@ import type { RunEvent } from '../../shared/event.ts'
 import type { ErrorShape } from '../../shared/worker-contract.ts'
 import { EXIT_CODES } from '../../shared/errors.ts'
 import { createProgress } from './progress.ts'
-import { createStepTable } from './step-table.ts'
+import { createStepTable } from '../jobs/step-table.ts'
 
 export type Stream = { readonly write: (text: string) => unknown; readonly isTTY?: boolean | undefined }
 export type Streams = { readonly out: Stream; readonly err: Stream }

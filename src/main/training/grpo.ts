@@ -34,8 +34,8 @@ import { policyUpdate } from './policy-update.ts'
 /** What a resumed run cannot derive from its step. */
 type State = { readonly cursor: number; readonly tokens: number; readonly skipped: number; readonly watched: Watched }
 
-export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: tell, signal, runDir }) => {
-  const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal })
+export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: tell, signal, afterStep, runDir }) => {
+  const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal, endAfterStep: afterStep })
   const { emit } = run
   const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
   const held = new Held()

@@ -27,8 +27,8 @@ import type { Session } from './session.ts'
 /** Tokens so far: what a resumed run cannot derive from its step. */
 type State = { readonly tokens: number }
 
-export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tell, signal, runDir }) => {
-  const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal })
+export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tell, signal, afterStep, runDir }) => {
+  const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal, endAfterStep: afterStep })
   const { emit } = run
   const held = new Held()
   try {

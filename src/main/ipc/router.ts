@@ -1,0 +1,53 @@
+/** The contract, implemented: one router for every wire. */
+import { implement, ORPCError } from '@orpc/server'
+import type { AnyRouter } from '@orpc/server'
+import { contract } from '../../shared/contract/index.ts'
+import type { Contract } from '../../shared/contract/index.ts'
+import { toErrorShape } from '../jobs/error-shape.ts'
+import { appCalls } from './app.ts'
+import type { Calls } from './calls.ts'
+import type { Host } from './host.ts'
+import { recipeCalls } from './recipes.ts'
+import { runCalls } from './runs.ts'
+
+type AllCalls = { readonly [N in keyof Contract]: Calls<N> }
+type Handled = { handler: (run: (asked: { input: unknown; signal?: AbortSignal }) => unknown) => unknown }
+
+/** Every call of the contract on this host. An AppError becomes REFUSED with its code, sentence and hint. */
+export function createRouter(host: Host): AnyRouter {
+  const all: AllCalls = {
+    app: appCalls(host),
+    runs: runCalls(host),
+    recipes: recipeCalls(host)
+  } as unknown as AllCalls
+  const os = implement(contract).use(async ({ next, path }) => {
+    try {
+      return await next()
+    } catch (error) {
+      if (error instanceof ORPCError) throw error
+      const shape = toErrorShape(error)
+      if (shape.code === 'internal') host.log(`${path.join('.')}: ${shape.stack ?? shape.message}`)
+      throw new ORPCError('REFUSED', { message: shape.message, data: forPage(shape), cause: error })
+    }
+  })
+  const parts = Object.entries(all).map(([part, calls]) => {
+    const handlers = Object.entries(calls).map(([name, call]) => {
+      const procedure = (os as unknown as Record<string, Record<string, Handled>>)[part]![name]!
+      return [
+        name,
+        procedure.handler(({ input, signal }) =>
+          (call as (input: unknown, signal?: AbortSignal) => unknown)(input, signal)
+        )
+      ]
+    })
+    return [part, Object.fromEntries(handlers)]
+  })
+  return Object.fromEntries(parts) as AnyRouter
+}
+
+/** A page has no use for a stack; the host's log keeps it. */
+function forPage({ stack, ...shape }: ReturnType<typeof toErrorShape>): object {
+  if (stack === undefined) return shape
+  const hint = 'This is a fault of the program. Its log, under Settings, holds the details.'
+  return { ...shape, message: `unexpected: ${shape.message}`, hint }
+}
