@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { EvaluateRecipe } from '../../../src/shared/recipe.ts'
 import { dodge } from '../../../src/renderer/components/figures/dodge.ts'
-import { passCounts } from '../../../src/renderer/pages/evaluate/pass-counts.ts'
+import { lengthCurves } from '../../../src/renderer/pages/evaluate/length-accuracy.ts'
 import { evaluateYaml, formProblem } from '../../../src/renderer/pages/evaluate/evaluate-recipe.ts'
 import { pText, testSentence } from '../../../src/renderer/pages/evaluate/paired-test.ts'
 import { families } from '../../../src/renderer/pages/models/lineage.ts'
@@ -40,16 +40,6 @@ test.each([
 
 test('points of a strip do not lie on each other', () => {
   expect(dodge([0.5, 0.5, 0.5, 0.9], 0.01)).toEqual([0, 1, -1, 0])
-  expect(
-    passCounts(
-      [
-        { passed: 0, of: 3 },
-        { passed: 3, of: 3 },
-        { passed: 3, of: 3 }
-      ],
-      3
-    )
-  ).toEqual([1, 0, 0, 2])
 })
 
 test('a paired test in words', () => {
@@ -123,4 +113,11 @@ test('an adapter stands under the one it started from', () => {
     ],
     ['Base unknown', [['alien', 0]]]
   ])
+})
+
+test('length curves: bins of equal count, none with few answers', () => {
+  const points = Array.from({ length: 30 }, (_, i) => ({ policy: 'a', length: 30 - i, verdict: i < 15 ? 'wrong' : 'correct' }) as const) // prettier-ignore
+  expect(lengthCurves(points)).toEqual([{ policy: 'a', x: [8, 23], y: [1, 0], weight: [0.5, 0.5], counts: [15, 15] }])
+  expect(lengthCurves(points.slice(0, 5))[0]!.x).toEqual([28])
+  expect(lengthCurves([])).toEqual([])
 })
