@@ -26,8 +26,6 @@ export class RecipeDraft {
   planning = $state<'behind' | 'done'>('behind')
   /** The host did not answer: shown beside the form, which goes on. */
   problem = $state.raw<unknown>(null)
-  /** Grows when the text changed by other hands than the editor's: the editor then takes it over. */
-  editorVersion = $state(0)
   #calls: RecipeCalls
   #edits: Promise<void> = Promise.resolve()
   #checkTimer: ReturnType<typeof setTimeout> | undefined
@@ -41,7 +39,6 @@ export class RecipeDraft {
   /** Another text altogether: a preset, a run's recipe. */
   replace(yaml: string): void {
     this.yaml = yaml
-    this.editorVersion += 1
     this.#later(0)
   }
 
@@ -79,7 +76,6 @@ export class RecipeDraft {
         this.yaml = yaml
         break
       }
-      this.editorVersion += 1
       this.problem = null
       this.#later(0)
     } catch (error) {
