@@ -22,7 +22,7 @@ import { epochs } from './epochs.ts'
 import { heldOutScore } from './held-out.ts'
 import { readMetrics } from './metric-sums.ts'
 import { planTrainer } from './plan.ts'
-import { groupMetrics, sampleGroups, sampleRows } from './rollouts.ts'
+import { groupMetrics, sampleGroups, recordedGroups } from './rollouts.ts'
 import type { Group, Means, Sampled } from './rollouts.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
@@ -176,7 +176,8 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       }
       if (step % recipe.logging_steps === 0 || step === recipe.max_steps)
         emit({ kind: 'step', step, of: recipe.max_steps, metrics })
-      emit({ kind: 'sample', step, rows: sampleRows(kept[0] ?? groups[0]!, dialogue) })
+      const flat = groups.filter((group) => !kept.includes(group))
+      for (const rows of recordedGroups([...kept, ...flat], dialogue)) emit({ kind: 'sample', step, rows })
       const difference = fromUpdate['sampling/sampling_logp_difference/mean'] ?? 0
       if (difference > recipe.max_logprob_difference) {
         warn(
