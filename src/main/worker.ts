@@ -12,5 +12,9 @@ serveJob({
   report: async () => (await import('./evaluation/report.ts')).runReport,
   demo: async () => (await import('./training/demo.ts')).runDemo,
   export: async () => (await import('./training/export.ts')).runExport,
-  doctor: async () => (await import('./engine/doctor.ts')).runDoctor
+  doctor: async () => (await import('./engine/doctor.ts')).runDoctor,
+  play: async () => (await import('./evaluation/play.ts')).runPlay,
+  tokens: async () => (await import('./policy/tokens.ts')).runTokens,
+  plan: async () => (await import('./training/plan-job.ts')).runPlan,
+  download: async () => (await import('./data/models/download.ts')).runDownload
 })

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { EXIT_CODES } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 import type { RunEvent } from './event.ts'
-import { AnsweringSettings, EvaluateRecipe, GrpoRecipe, SftRecipe } from './recipe.ts'
+import { AnsweringSettings, EvaluateRecipe, GrpoRecipe, Recipe, SftRecipe } from './recipe.ts'
 
 const path = z.string().min(1)
 const seed = z.number().int().default(0)
@@ -36,8 +36,40 @@ export const JOB_INPUTS = {
   /** Writes `report.md` and `report.html` into the run's folder. */
   report: z.strictObject({}),
   /** The trained adapter as GGUF and in PEFT's format into `to`. */
-  export: z.strictObject({ to: path })
+  export: z.strictObject({ to: path }),
+  /** Holds a base loaded and answers what it is asked while it runs, one answer after another: `PlayAsk`, `PlayStop`. */
+  play: z.strictObject({ threads }),
+  /** Rows of a JSONL as tokens of a base: the lengths of some, or one row with its trained tokens marked. */
+  tokens: z.strictObject({
+    base: path,
+    file: path,
+    use: z.enum(['traces', 'tasks']),
+    /** Lines of the file, from 0: one row in full, or the lengths of these. */
+    rows: z.union([
+      z.strictObject({ index: z.number().int().nonnegative() }),
+      z.strictObject({ sample: z.number().int().positive() })
+    ])
+  }),
+  /** The memory plan of a recipe, without loading its base. */
+  plan: z.strictObject({ recipe: Recipe }),
+  /** One file (or one split model) by its address or Hugging Face name into a folder. */
+  download: z.strictObject({ from: z.string().min(1), to: path })
 } as const
+
+/** What the playground's worker is told: an answer to give, or one to end. */
+export type PlayAsk = {
+  readonly k: 'ask'
+  readonly id: string
+  readonly base: string
+  readonly adapter: string | null
+  /** The last turn may be the assistant's: it is continued. */
+  readonly turns: readonly { readonly role: 'system' | 'user' | 'assistant'; readonly content: string }[]
+  readonly sampling: z.infer<typeof AnsweringSettings>
+  readonly maxTokens: number
+  readonly seed: number
+}
+export type PlayStop = { readonly k: 'stop'; readonly id: string }
+export type ToPlay = PlayAsk | PlayStop
 
 export type JobKind = keyof typeof JOB_INPUTS
 export type JobInput<K extends JobKind> = z.infer<(typeof JOB_INPUTS)[K]>

@@ -73,5 +73,9 @@ serveJob({
   demo: unused,
   report: unused,
   export: unused,
+  play: unused,
+  tokens: unused,
+  plan: unused,
+  download: unused,
   sample: () => Promise.resolve(async ({ prompt }, context) => SCRIPTS[prompt]!(context))
 })

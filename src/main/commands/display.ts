@@ -56,6 +56,7 @@ export function textDisplay({ out, err }: Streams): Display {
       part = event.part
       out.write(event.part === 'thinking' ? dim(event.text, out) : event.text)
     },
+    answering: () => undefined, // the playground's, which no command starts
     sample: () => undefined, // many rows: they are in the run's events.jsonl
     end: ({ how, reason }) => say(how === 'done' ? reason : `${how}: ${reason}`)
   }

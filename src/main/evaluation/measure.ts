@@ -174,7 +174,12 @@ export function askableTaskset(name: string, tasks: readonly Task[], prompting: 
 const WIDEST = { cpu: 32, gpu: 64 } as const
 
 /** How many sequences to decode at once: at most half of the memory for caches and logits, and no more than there are. */
-export function comfortableWidth(model: Model, contextTokens: number, sequences: number, limitMiB?: number): number {
+export function comfortableWidth(
+  model: Pick<Model, 'backend' | 'config'>,
+  contextTokens: number,
+  sequences: number,
+  limitMiB?: number
+): number {
   const { layers, keyHeads, headDim, vocabulary } = model.config
   const cache = contextTokens * layers * keyHeads * headDim * 2 * 2 // keys and values in F16
   const rows = vocabulary * 4 * 6 // logits and probabilities, on the device and here

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { isMap, parseDocument } from 'yaml'
 import { AppError } from '../../shared/errors.ts'
-import type { Issue } from '../../shared/contract/common.ts'
+import type { Issue } from '../../shared/contract/call.ts'
 import { readBaseFacts } from '../data/models/base-facts.ts'
 import { checkedRecipe, refuseImpossible } from '../data/prepare/recipe-file.ts'
 import type { RecipeFile } from '../data/prepare/recipe-file.ts'

@@ -6,6 +6,10 @@ import type { Contract } from '../../shared/contract/index.ts'
 import { toErrorShape } from '../jobs/error-shape.ts'
 import { appCalls } from './app.ts'
 import type { Calls } from './calls.ts'
+import { datasetCalls } from './datasets.ts'
+import { evaluationCalls } from './evaluation.ts'
+import { modelCalls } from './models.ts'
+import { playCalls } from './play.ts'
 import type { Host } from './host.ts'
 import { recipeCalls } from './recipes.ts'
 import { runCalls } from './runs.ts'
@@ -18,8 +22,12 @@ export function createRouter(host: Host): AnyRouter {
   const all: AllCalls = {
     app: appCalls(host),
     runs: runCalls(host),
-    recipes: recipeCalls(host)
-  } as unknown as AllCalls
+    recipes: recipeCalls(host),
+    evaluation: evaluationCalls(host),
+    play: playCalls(host),
+    models: modelCalls(host),
+    datasets: datasetCalls(host)
+  }
   const os = implement(contract).use(async ({ next, path }) => {
     try {
       return await next()

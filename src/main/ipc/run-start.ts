@@ -24,7 +24,8 @@ const STARTS: { readonly [K in StartRequest['kind']]: (host: Host, asked: Asked<
   recipe: startRecipe,
   demo: (host, { short, seed }) => {
     const name = short ? 'Short demo' : 'Demo'
-    return job(host, 'demo', { short, seed, ...threadsOf(host) }, { name, slug: 'demo' })
+    const made = job(host, 'demo', { short, seed, ...threadsOf(host) }, { name, slug: 'demo' })
+    return { ...made, base: join(made.folder, 'base.gguf') }
   },
   doctor: (host) => job(host, 'doctor', threadsOf(host), { name: 'Doctor', slug: 'doctor' }),
   export: (host, { run, to, options }) => {
@@ -46,7 +47,8 @@ const STARTS: { readonly [K in StartRequest['kind']]: (host: Host, asked: Asked<
   },
   prepare: (host, { base, options }) => {
     const name = `Prepare ${basename(base)}`
-    return { ...job(host, 'prepare', { base, ...options }, { name, slug: 'prepare' }), base }
+    const to = host.at('models', `${basename(base, '.gguf')}-prepared-${stamp()}.gguf`)
+    return { ...job(host, 'prepare', { to, ...options, base }, { name, slug: 'prepare' }), base }
   }
 }
 

@@ -34,6 +34,7 @@ export type Recorder = {
   readonly lastEnd: () => Extract<RunEvent, { kind: 'end' }> | null
 }
 
+const MOMENTARY: ReadonlySet<RunEvent['kind']> = new Set(['progress', 'text', 'answering'])
 const BATCH_MS = 80
 /** The pace is that of the last steps: the first ones are slower, and lengths grow. */
 const PACE_STEPS = 20
@@ -114,7 +115,7 @@ export function createRecorder({ write, changed, stages, now = Date.now }: Recor
     event: (told) => {
       const event = counted(told)
       ;(watch[event.kind] as ((event: RunEvent) => void) | undefined)?.(event)
-      if (event.kind !== 'progress' && event.kind !== 'text') {
+      if (!MOMENTARY.has(event.kind)) {
         waiting.events.push({ at: now(), event })
         waiting.lines.push(...lines(event))
       }

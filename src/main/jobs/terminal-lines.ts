@@ -40,6 +40,7 @@ export function terminalLines(): (event: RunEvent) => readonly string[] {
     checkpoint: ({ step, path }) => [dim(`checkpoint of step ${step}: ${path}`)],
     progress: () => [],
     text: () => [],
+    answering: () => [],
     sample: () => [],
     end: ({ how, reason }) => [(ENDS[how] ?? bold)(how === 'done' ? reason : `${how}: ${reason}`)]
   }

@@ -2,7 +2,7 @@
 import type { Emit } from '../../shared/event.ts'
 import type { LoraSettings } from '../../shared/recipe.ts'
 import { planMemory, printPlan, requirePlan } from '../engine/memory.ts'
-import type { PlanRequest } from '../engine/memory.ts'
+import type { Plan, PlanRequest } from '../engine/memory.ts'
 import type { Model } from '../engine/model.ts'
 import type { TrainerSettings } from '../engine/trainer.ts'
 
@@ -17,11 +17,21 @@ export type PlannedRun = {
   readonly rollouts?: PlanRequest['rollouts']
 }
 
+/** What a plan needs of a model: nothing that is loaded. */
+export type PlannedModel = Pick<Model, 'backend' | 'architecture' | 'config' | 'info' | 'sharesWeights'>
+
 /** Emits the plan and returns its settings. Throws AppError('memory') with the setting to change when it does not fit. */
-export function planTrainer(model: Model, run: PlannedRun, emit: Emit): TrainerSettings {
+export function planTrainer(model: PlannedModel, run: PlannedRun, emit: Emit): TrainerSettings {
+  const plan = planOf(model, run)
+  emit({ kind: 'plan', lines: printPlan(plan) })
+  return requirePlan(plan).settings
+}
+
+/** The plan of a run; computes and loads nothing. */
+export function planOf(model: PlannedModel, run: PlannedRun): Plan {
   const { backend, architecture, config, info } = model
   const free = backend.isCpu ? process.availableMemory() : backend.freeMemory()
-  const plan = planMemory(
+  return planMemory(
     backend,
     { architecture, config, info },
     {
@@ -32,6 +42,4 @@ export function planTrainer(model: Model, run: PlannedRun, emit: Emit): TrainerS
       ownWeights: !model.sharesWeights
     }
   )
-  emit({ kind: 'plan', lines: printPlan(plan) })
-  return requirePlan(plan).settings
 }

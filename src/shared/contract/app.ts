@@ -1,6 +1,6 @@
 /** The app as a whole: what changed since you looked, the machine, settings, files. */
 import { z } from 'zod'
-import { call, Follow, HostPath } from './common.ts'
+import { call, Follow, HostPath } from './call.ts'
 import { QueueState, RunSummary } from './runs.ts'
 
 export const Machine = z.object({

@@ -1,6 +1,6 @@
 /** Datasets: a dropped file, its format, its rows. */
 import { z } from 'zod'
-import { call, DatasetId, HostPath, Issue, Slice, Time } from './common.ts'
+import { call, DatasetId, HostPath, Issue, Slice, Time } from './call.ts'
 
 export const DATA_FORMATS = ['messages', 'sharegpt', 'alpaca', 'prompt_completion', 'prompt_solution', 'gsm8k'] as const
 

@@ -1,6 +1,6 @@
 /** Evaluations as a person reads them: distributions, items, disputed verdicts. */
 import { z } from 'zod'
-import { call, RunId, Slice } from './common.ts'
+import { call, RunId, Slice } from './call.ts'
 
 export const VerdictKind = z.enum(['correct', 'wrong', 'unreadable'])
 

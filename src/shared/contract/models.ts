@@ -1,6 +1,6 @@
 /** GGUF files where they already lie, what they are, whether they can be trained here. */
 import { z } from 'zod'
-import { call, HostPath, RunId, Time } from './common.ts'
+import { call, HostPath, RunId, Time } from './call.ts'
 
 export const ModelFile = z.object({
   path: HostPath,

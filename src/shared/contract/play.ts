@@ -1,7 +1,7 @@
 /** The playground: policies answer a prompt while you watch; saved traces; the reward of a completion, taken apart. */
 import { z } from 'zod'
 import { AnsweringSettings, RewardSettings } from '../recipe.ts'
-import { call, Follow, HostPath, Time } from './common.ts'
+import { call, Follow, HostPath, Time } from './call.ts'
 
 export const Policy = z.object({ name: z.string(), base: HostPath, adapter: HostPath.nullable() })
 export const Turn = z.object({ role: z.enum(['system', 'user', 'assistant']), content: z.string() })

@@ -1,6 +1,6 @@
 /** Recipes as a form and as YAML: one schema, checked the way the command line checks it. */
 import { z } from 'zod'
-import { call, Issue } from './common.ts'
+import { call, Issue } from './call.ts'
 
 export const RECIPE_KINDS = ['sft', 'grpo', 'evaluate'] as const
 

@@ -1,7 +1,7 @@
 /** Runs and their queue: what was asked for, where it stands, everything it reported. */
 import { z } from 'zod'
 import type { RunEvent, SampleRow } from '../event.ts'
-import { call, Follow, HostPath, RunId, Slice, Time } from './common.ts'
+import { call, Follow, HostPath, RunId, Slice, Time } from './call.ts'
 
 export const RUN_KINDS = ['demo', 'sft', 'grpo', 'evaluate', 'prepare', 'export', 'doctor', 'download'] as const
 

@@ -4,7 +4,7 @@
  */
 import type { ContractRouterClient } from '@orpc/contract'
 import type { Contract } from '../../../shared/contract/index.ts'
-import type { Issue } from '../../../shared/contract/common.ts'
+import type { Issue } from '../../../shared/contract/call.ts'
 import { withValue } from './setting-value.ts'
 import type { Values } from './setting-value.ts'
 

@@ -11,7 +11,8 @@ CREATE TABLE datasets (
   path TEXT NOT NULL,
   origin TEXT NOT NULL,
   created_at INTEGER NOT NULL,
-  trashed_at INTEGER
+  trashed_at INTEGER,
+  ready INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE dataset_rows (
   row INTEGER PRIMARY KEY,
@@ -23,11 +24,5 @@ CREATE TABLE dataset_rows (
 ) STRICT;
 CREATE UNIQUE INDEX dataset_rows_place ON dataset_rows (dataset, place);
 CREATE INDEX dataset_rows_repeats ON dataset_rows (dataset, place) WHERE repeats = 1;
-CREATE VIRTUAL TABLE dataset_text USING fts5 (body, content='dataset_rows', content_rowid='row', tokenize="unicode61");
-CREATE TRIGGER dataset_rows_in AFTER INSERT ON dataset_rows BEGIN
-  INSERT INTO dataset_text (rowid, body) VALUES (new.row, new.body);
-END;
-CREATE TRIGGER dataset_rows_out AFTER DELETE ON dataset_rows BEGIN
-  INSERT INTO dataset_text (dataset_text, rowid, body) VALUES ('delete', old.row, old.body);
-END;
+CREATE VIRTUAL TABLE dataset_text USING fts5 (said, content='', contentless_delete=1, tokenize="unicode61");
 `
