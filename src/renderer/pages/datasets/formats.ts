@@ -14,6 +14,8 @@ type FormatFacts = {
 
 const needed = (name: string, says: string): Role => ({ name, required: true, says })
 const optional = (name: string, says: string): Role => ({ name, required: false, says })
+const thinking = optional('thinking', 'the thought, where it has a column of its own')
+const system = optional('system', 'a system message')
 
 export const FORMATS: Readonly<Record<DataFormat, FormatFacts>> = {
   messages: {
@@ -26,7 +28,7 @@ export const FORMATS: Readonly<Record<DataFormat, FormatFacts>> = {
     title: 'ShareGPT',
     use: 'traces',
     says: 'a list of from and value',
-    roles: [needed('conversations', 'the list of turns'), optional('system', 'a system message')]
+    roles: [needed('conversations', 'the list of turns'), system]
   },
   alpaca: {
     title: 'Alpaca',
@@ -35,8 +37,9 @@ export const FORMATS: Readonly<Record<DataFormat, FormatFacts>> = {
     roles: [
       needed('instruction', 'what is asked'),
       optional('input', 'what it is asked about'),
-      needed('output', 'the thought and the answer'),
-      optional('system', 'a system message')
+      needed('output', 'the answer, with its thought in <think> tags where that has no column'),
+      thinking,
+      system
     ]
   },
   prompt_completion: {
@@ -45,19 +48,16 @@ export const FORMATS: Readonly<Record<DataFormat, FormatFacts>> = {
     says: 'one column asks, one answers with its thought',
     roles: [
       needed('prompt', 'what is asked'),
-      needed('completion', 'the thought and the answer'),
-      optional('system', 'a system message')
+      needed('completion', 'the answer, with its thought in <think> tags where that has no column'),
+      thinking,
+      system
     ]
   },
   prompt_solution: {
     title: 'Prompt and solution',
     use: 'tasks',
     says: 'one column asks, one holds the right answer',
-    roles: [
-      needed('prompt', 'what is asked'),
-      needed('solution', 'the right answer'),
-      optional('id', 'a name of the task')
-    ]
+    roles: [needed('prompt', 'what is asked'), needed('solution', 'the right answer')]
   },
   gsm8k: {
     title: 'GSM8K',
