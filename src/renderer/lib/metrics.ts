@@ -195,8 +195,10 @@ export const lineColour = (label: string, place: number): number | string => MEA
 export function chartsFor(
   metrics: readonly string[]
 ): { spec: ChartSpec; lines: { metric: string; label: string; colour: number | string }[] }[] {
+  // What is trained on first, what is held out last: the same colours in every run.
+  const ordered = [...metrics].sort((a, b) => Number(a.startsWith('eval/')) - Number(b.startsWith('eval/')))
   return CHARTS.flatMap((spec) => {
-    const lines = metrics.flatMap((metric) => {
+    const lines = ordered.flatMap((metric) => {
       const label = spec.label(metric)
       return label === null ? [] : [{ metric, label }]
     })

@@ -53,7 +53,7 @@ export function stateSentence(run: RunSummary, now: number): string {
       return state.stopping ? `Stopping: ${at}.` : `${capital(at)}${left}.`
     }
     case 'ended':
-      return `${HOW[state.how].word} ${run.endedAt === null ? '' : ago(run.endedAt, now)}: ${state.reason}`
+      return `${HOW[state.how].word} ${run.endedAt === null ? '' : ago(run.endedAt, now)}: ${state.reason}${/[.!?]$/.test(state.reason) ? '' : '.'}`
   }
 }
 

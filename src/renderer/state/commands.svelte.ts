@@ -1,3 +1,5 @@
+import { untrack } from 'svelte'
+
 /** What the command palette (Ctrl-K) offers. Pages add commands while they are shown. */
 export type Command = {
   readonly id: string
@@ -31,5 +33,8 @@ export const commands = new Commands()
 /** Offers commands while the component that calls this is shown; `make` runs again when what it reads changes. */
 export function offer(make: () => readonly Command[]): void {
   const made = $derived(make())
-  $effect(() => commands.add(made))
+  $effect(() => {
+    const set = made
+    return untrack(() => commands.add(set))
+  })
 }
