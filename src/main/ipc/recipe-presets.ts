@@ -76,7 +76,6 @@ held_out:
 max_steps: 12
 prompts_per_step: 4
 num_generations: 8
-max_prompt_length: 64
 max_completion_length: 128
 eval_steps: 6
 `
@@ -124,7 +123,6 @@ tasksets:
         count: 64
         seed: 2
 runs: 5 # report: 5
-max_prompt_length: 64
 max_completion_length: 256
 `
     }
