@@ -36,3 +36,17 @@ export function startingBase(list: ModelList | undefined): string {
     ''
   )
 }
+
+/**
+ * An adapter as it is told from others: by its run's name, else by its file with the folder it lies in, since every run
+ * calls its file `adapter.gguf`.
+ */
+export function adapterTitle({ path, name, run }: { path: string; name: string; run: string | null }): string {
+  if (run !== null) return name
+  const [folder, file] = path.split(/[\\/]/).slice(-2)
+  return file === undefined ? name : `${folder}/${file.replace(/\.gguf$/i, '')}`
+}
+
+/** Where an adapter comes from: the names from its base to it, or its path where they are not known. */
+export const adapterOrigin = ({ path, lineage }: { path: string; lineage: readonly string[] }): string =>
+  lineage.length > 1 ? lineage.join(' → ') : path
