@@ -51,6 +51,9 @@ test('a paired test in words', () => {
     'base is better than sft by 20.0 points (95 % interval −30.0 to −10.0 points, p = 0.0040).'
   )
   expect(testSentence({ ...at, difference: 0.01, low: -0.02, high: 0.04, p: 0.5 })).toContain('not distinguishable')
+  expect(testSentence({ ...at, difference: 0, low: -0.05, high: 0, p: 1 })).toContain(
+    '0.0 points (95 % interval −5.0 to 0.0'
+  )
   expect(pText(0.032)).toBe('p = 0.03')
 })
 

@@ -12,8 +12,8 @@ export type PairedTest = {
 }
 
 const points = (share: number): string => {
-  const value = (100 * share).toFixed(1)
-  return `${share >= 0 ? '+' : '−'}${value.replace('-', '')}`
+  const value = Math.abs(100 * share).toFixed(1)
+  return value === '0.0' ? value : `${share > 0 ? '+' : '−'}${value}`
 }
 
 /** `p < 0.0001`, `p = 0.032`. */

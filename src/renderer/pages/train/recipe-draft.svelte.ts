@@ -24,6 +24,8 @@ export class RecipeDraft {
   /** `behind`: what is shown belongs to an older text. */
   checking = $state<'behind' | 'done'>('behind')
   planning = $state<'behind' | 'done'>('behind')
+  /** What was typed into the form and is no value, by setting: it is not in the YAML, so nothing starts before it is put right. */
+  mistyped = $state.raw<Readonly<Record<string, string>>>({})
   /** The host did not answer: shown beside the form, which goes on. */
   problem = $state.raw<unknown>(null)
   #calls: RecipeCalls
@@ -39,6 +41,7 @@ export class RecipeDraft {
   /** Another text altogether: a preset, a run's recipe. */
   replace(yaml: string): void {
     this.yaml = yaml
+    this.mistyped = {}
     this.#later(0)
   }
 
@@ -51,10 +54,17 @@ export class RecipeDraft {
 
   /** Sets one setting, or removes it (null). The form shows it at once; the text follows in order. */
   set(path: string, value: unknown): Promise<void> {
+    this.mark(path, null)
     if (this.values !== null) this.values = withValue(this.values, path, value)
     this.checking = 'behind'
     this.#edits = this.#edits.then(() => this.#edit(path, value))
     return this.#edits
+  }
+
+  /** Notes or takes back that what stands in a field is no value. */
+  mark(path: string, problem: string | null): void {
+    const { [path]: _, ...others } = this.mistyped
+    this.mistyped = problem === null ? others : { ...others, [path]: problem }
   }
 
   close(): void {
