@@ -95,6 +95,11 @@ export function openHost(options: HostOptions): Host {
       if (run.kind === 'doctor' && run.result !== null) store.settings.set('doctor', JSON.parse(run.result))
       options.onEnded?.(run)
     },
+    onTrouble: (what) => {
+      log(what)
+      notices.push(what)
+      changes.tell('app')
+    },
     freeDevice: async () => {
       for (const release of releases) await release()
     },

@@ -1,5 +1,7 @@
 /** Recipes as a form and as YAML. */
-import { parseDocument, isMap } from 'yaml'
+import { readFileSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { isMap, isScalar, parseDocument, visit } from 'yaml'
 import { AppError } from '../../shared/errors.ts'
 import type { Calls } from './calls.ts'
 import type { Host } from './host.ts'
@@ -25,9 +27,30 @@ export function recipeCalls(host: Host): Calls<'recipes'> {
         return { kind, values, issues: issuesOf(error, workspace) }
       }
     },
+    open: ({ path }) => ({ yaml: opened(path) }),
     edit: ({ yaml, path, value }) => ({ yaml: edited(yaml, path.split('.'), value) }),
     plan: ({ yaml }, signal) => planOf(host, yaml, signal)
   }
+}
+
+const MOST_BYTES = 2 ** 20
+const FILE_KEYS: ReadonlySet<unknown> = new Set(['base', 'adapter', 'train', 'held_out', 'file', 'output_dir'])
+
+/** A recipe's paths are relative to its file; in the app's editor they would be to the workspace. */
+function opened(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat?.isFile() !== true) throw new AppError('recipe', `no such file: ${path}`, 'Choose another.')
+  if (stat.size > MOST_BYTES) throw new AppError('recipe', `${path} is too large for a recipe`, 'Choose another.')
+  const text = readFileSync(path, 'utf8')
+  const document = parseDocument(text)
+  if (document.errors.length > 0) return text // the editor shows what is wrong
+  visit(document, {
+    Pair: (_, { key, value }) => {
+      if (isScalar(key) && FILE_KEYS.has(key.value) && isScalar(value) && typeof value.value === 'string')
+        value.value = resolve(dirname(path), value.value)
+    }
+  })
+  return document.toString({ lineWidth: 0 })
 }
 
 /** Sets or removes one setting, keeping comments and order. A group that becomes empty goes with its last setting. */

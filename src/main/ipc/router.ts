@@ -1,6 +1,8 @@
 /** The contract, implemented: one router for every wire. */
+import { inspect } from 'node:util'
 import { implement, ORPCError } from '@orpc/server'
 import type { AnyRouter } from '@orpc/server'
+import type { StandardRPCHandlerOptions } from '@orpc/server/standard'
 import { contract } from '../../shared/contract/index.ts'
 import type { Contract } from '../../shared/contract/index.ts'
 import { toErrorShape } from '../jobs/error-shape.ts'
@@ -52,6 +54,24 @@ export function createRouter(host: Host): AnyRouter {
   })
   return Object.fromEntries(parts) as AnyRouter
 }
+
+/**
+ * For every wire's handler: an answer that breaks the contract is our fault and is told in the log; what a page asked wrongly
+ * is the page's.
+ */
+export const handlerOptions = (host: Host): StandardRPCHandlerOptions<Record<never, never>> => ({
+  clientInterceptors: [
+    async ({ next, path }) => {
+      try {
+        return await next()
+      } catch (error) {
+        if (!(error instanceof ORPCError) || error.code === 'INTERNAL_SERVER_ERROR')
+          host.log(`${path.join('.')}: the answer was not sent: ${inspect(error, { depth: 6 })}`)
+        throw error
+      }
+    }
+  ]
+})
 
 /** A page has no use for a stack; the host's log keeps it. */
 function forPage({ stack, ...shape }: ReturnType<typeof toErrorShape>): object {

@@ -25,13 +25,14 @@ export type QueueOptions = {
   /** Every event of every run, as it comes. */
   readonly onEvent?: (run: RunRow, event: RunEvent) => void
   readonly onEnded?: (run: RunRow) => void
+  /** Something went wrong that no run can tell, e.g. a full disk for the record. */
+  readonly onTrouble?: (what: string) => void
   /** Called before a job of the device's lease starts and awaited: lets go of what else holds the device. */
   readonly freeDevice?: () => Promise<void>
   /** True while any job runs: the machine must not sleep then. */
   readonly onBusy?: (busy: boolean) => void
   readonly continueAfterFailure?: () => boolean
   readonly paused?: { readonly get: () => boolean; readonly set: (paused: boolean) => void }
-  /** Settings that hold for every job of this host, e.g. its device; merged into the job's environment. */
   readonly now?: () => number
 }
 
@@ -52,6 +53,9 @@ export type Queue = {
   /** Asks what runs to stop and waits; what does not listen is ended. Those runs are resumable. */
   readonly close: (patienceMs?: number) => Promise<void>
 }
+
+/** How often an end that could not be written is tried again. */
+const KEEP_AGAIN_MS = 2000
 
 type Lease = 'device' | 'network'
 const LEASES: { readonly [K in JobKind]?: Lease } & Readonly<Record<string, Lease>> = { download: 'network' }
@@ -133,6 +137,7 @@ export function createQueue(options: QueueOptions): Queue {
           runs.change(row.id, { headline, ...(stages !== undefined && { stages: JSON.stringify(stages) }) })
         } catch (error) {
           // The run's own folder holds its record too; the job must not die of the app's disk.
+          if (writeProblem === null) options.onTrouble?.(`the record of ${row.name} has gaps: ${String(error)}`)
           writeProblem ??= error
         }
       },
@@ -175,19 +180,27 @@ export function createQueue(options: QueueOptions): Queue {
     }
     const colour = ending.how === 'done' ? 32 : ending.how === 'failed' || ending.how === 'crashed' ? 31 : 33
     const text = `${ending.how}: ${values.reason}`.split('\n').map((line) => `\u001b[${colour}m${line}\u001b[39m`)
-    try {
-      runs.change(row.id, values)
-      events.append(row.number, { events: [], lines: [...linesOf(outcome), ...text] })
-    } finally {
-      if (ending.how === 'failed' && options.continueAfterFailure?.() === false && !closing) pause(true)
-      options.onBusy?.(running.size > 0)
+    let tries = 0
+    const keep = (): void => {
+      try {
+        runs.change(row.id, values)
+        events.append(row.number, { events: [], lines: [...linesOf(outcome), ...text] })
+      } catch (error) {
+        // A disk that is full now may have room later; until then the run seems to run on, and a restart closes it.
+        if (tries++ === 0) options.onTrouble?.(`the end of ${row.name} could not be recorded: ${String(error)}`)
+        setTimeout(keep, KEEP_AGAIN_MS).unref()
+        return
+      }
       changed(row.id)
       changed(null)
       const ended = runs.get(row.id)
       if (ended !== undefined) options.onEnded?.(ended)
-      pump()
-      if (running.size === 0 && starting.size === 0) idleWaiters.splice(0).forEach((wake) => wake())
     }
+    keep()
+    if (ending.how === 'failed' && options.continueAfterFailure?.() === false && !closing) pause(true)
+    options.onBusy?.(running.size > 0)
+    pump()
+    if (running.size === 0 && starting.size === 0) idleWaiters.splice(0).forEach((wake) => wake())
   }
 
   const pause = (value: boolean): void => {

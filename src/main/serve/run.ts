@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { defaultWorkspace, openHost } from '../ipc/host.ts'
-import { createRouter } from '../ipc/router.ts'
+import { createRouter, handlerOptions } from '../ipc/router.ts'
 import { serve } from './server.ts'
 
 export type ServeRequest = {
@@ -18,7 +18,13 @@ export type ServeRequest = {
 export async function runServe({ workspace, port, host, workerPath, version, say }: ServeRequest): Promise<void> {
   const opened = openHost({ workspace: workspace ?? defaultWorkspace(), workerPath, version, desktop: false })
   try {
-    const served = await serve({ router: createRouter(opened), page: pageFolder(), port, host })
+    const served = await serve({
+      router: createRouter(opened),
+      handlerOptions: handlerOptions(opened),
+      page: pageFolder(),
+      port,
+      host
+    })
     for (const notice of opened.notices) say(notice)
     say(`workspace: ${opened.options.workspace}`)
     for (const line of served.advice) say(line)

@@ -6,6 +6,7 @@ import { hostname, networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { AnyRouter } from '@orpc/server'
+import type { StandardRPCHandlerOptions } from '@orpc/server/standard'
 import { RPCHandler } from '@orpc/server/ws'
 import { WebSocketServer } from 'ws'
 import type { WebSocket } from 'ws'
@@ -16,6 +17,7 @@ import { fileOf, SECURITY_HEADERS, sendFile } from './files.ts'
 
 export type ServeOptions = {
   readonly router: AnyRouter
+  readonly handlerOptions?: StandardRPCHandlerOptions<Record<never, never>>
   /** The folder of the built page. */
   readonly page: string
   /** 0: any free one. */
@@ -40,7 +42,7 @@ const HEARTBEAT_MS = 20_000
 const LOOPBACK = ['127.0.0.1', 'localhost', '[::1]'] as const
 
 /** Starts serving. Throws AppError('usage') when the port is taken or the page was not built. */
-export async function serve({ router, page, port, host }: ServeOptions): Promise<Served> {
+export async function serve({ router, handlerOptions, page, port, host }: ServeOptions): Promise<Served> {
   if (!existsSync(join(page, 'index.html')))
     throw new AppError('usage', `the page is not built: ${page} has no index.html`, 'Run `npm run build:page` first.')
   const server = createServer()
@@ -48,7 +50,7 @@ export async function serve({ router, page, port, host }: ServeOptions): Promise
   const { port: bound } = server.address() as { port: number }
   const local = isLoopback(host)
   const access = createAccess(local ? LOOPBACK : [...LOOPBACK, ...namesOf(host)], bound)
-  const handler = new RPCHandler(router)
+  const handler = new RPCHandler(router, handlerOptions)
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MOST_BYTES, perMessageDeflate: false })
   const alive = new WeakSet<WebSocket>()
 

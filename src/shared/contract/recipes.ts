@@ -1,6 +1,6 @@
 /** Recipes as a form and as YAML: one schema, checked the way the command line checks it. */
 import { z } from 'zod'
-import { call, Issue } from './call.ts'
+import { call, HostPath, Issue } from './call.ts'
 
 export const RECIPE_KINDS = ['sft', 'grpo', 'evaluate'] as const
 
@@ -42,6 +42,8 @@ export const recipes = {
       issues: z.array(Issue)
     })
   ),
+  /** The text of a recipe file on the host, e.g. one that was opened from the desktop. Its paths become absolute. */
+  open: call.input(z.strictObject({ path: HostPath })).output(z.object({ yaml: z.string() })),
   /** Sets or removes (value null) one setting in YAML text, keeping its comments and order. */
   edit: call
     .input(z.strictObject({ yaml: z.string(), path: z.string(), value: z.unknown().nullable() }))
