@@ -1,7 +1,7 @@
 /** Bundles the desktop app: the host and its worker as two entries, the preload, the page. Dependencies stay outside. */
 import { fileURLToPath } from 'node:url'
-import { svelte } from '@sveltejs/vite-plugin-svelte'
 import { defineConfig } from 'electron-vite'
+import { page } from './vite.page.config.ts'
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
@@ -28,9 +28,5 @@ export default defineConfig({
       }
     }
   },
-  renderer: {
-    root: at('src/renderer'),
-    build: { rollupOptions: { input: at('src/renderer/index.html') } },
-    plugins: [svelte()]
-  }
+  renderer: page
 })

@@ -33,6 +33,17 @@ export default defineConfig({
         }
       },
       {
+        // The host: store, wires, queue, the served app. Real SQLite, real processes, a scripted worker.
+        test: {
+          name: 'host',
+          include: ['test/{store,wires,jobs,serve,faults}/**/*.test.ts'],
+          pool: 'forks',
+          maxWorkers: 2,
+          testTimeout: 30_000,
+          sequence: { groupOrder: 0 }
+        }
+      },
+      {
         test: {
           name: 'engine',
           include: ['test/engine/**/*.test.ts'],
@@ -49,6 +60,18 @@ export default defineConfig({
           ...native,
           testTimeout: 900_000,
           sequence: { groupOrder: 2 }
+        }
+      },
+      {
+        // The app in the system's Chromium, with a real worker and a real database. Needs `npm run build:page`.
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          pool: 'forks',
+          maxWorkers: 1,
+          fileParallelism: false,
+          testTimeout: 90_000,
+          sequence: { groupOrder: 5 }
         }
       },
       {

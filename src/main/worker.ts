@@ -14,5 +14,9 @@ serveJob({
   prepare: async () => (await import('./training/prepare.ts')).runPrepare,
   export: async () => (await import('./training/export.ts')).runExport,
   import: async () => (await import('./training/import.ts')).runImport,
-  doctor: async () => (await import('./engine/doctor.ts')).runDoctor
+  doctor: async () => (await import('./engine/doctor.ts')).runDoctor,
+  play: async () => (await import('./evaluation/play.ts')).runPlay,
+  tokens: async () => (await import('./policy/tokens.ts')).runTokens,
+  plan: async () => (await import('./training/plan-job.ts')).runPlan,
+  download: async () => (await import('./data/models/download.ts')).runDownload
 })

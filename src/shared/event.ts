@@ -21,6 +21,19 @@ export type RunEvent =
     }
   /** Momentary: text as it is sampled, for a person who watches one answer. Never written to disk. */
   | { readonly kind: 'text'; readonly part: 'thinking' | 'answer'; readonly text: string }
+  /** Momentary: how one of several answers goes on, in the playground. `end` comes with its last. */
+  | {
+      readonly kind: 'answering'
+      readonly id: string
+      readonly state: 'loading' | 'thinking' | 'answering'
+      readonly text: string
+      readonly tokens: number
+      readonly end?: {
+        readonly stop: string
+        readonly tokensPerSecond: number | null
+        readonly problem: string | null
+      }
+    }
   | { readonly kind: 'sample'; readonly step: number; readonly rows: readonly SampleRow[] }
   | { readonly kind: 'end'; readonly how: 'done' | 'stopped' | 'cancelled' | 'failed'; readonly reason: string }
 
@@ -38,6 +51,9 @@ export type SampleRow = {
   readonly rewards: Readonly<Record<string, number>>
   readonly reward: number
   readonly advantage: number
+  /** The sampled tokens as text, with log p(token) of each at temperature 1. Only some rollouts carry them. */
+  readonly tokens?: readonly string[]
+  readonly logprobs?: readonly number[]
 }
 
 export type Emit = (event: RunEvent) => void

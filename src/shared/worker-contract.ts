@@ -7,7 +7,7 @@ import { EXIT_CODES } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 import type { RunEvent } from './event.ts'
 import { MERGE_TYPES, QUANTIZATIONS } from './export-types.ts'
-import { AnsweringSettings, Device, EvaluateRecipe, GrpoRecipe, SftRecipe } from './recipe.ts'
+import { AnsweringSettings, Device, EvaluateRecipe, GrpoRecipe, Recipe, SftRecipe } from './recipe.ts'
 
 const path = z.string().min(1)
 const seed = z.number().int().default(0)
@@ -66,8 +66,40 @@ export const JOB_INPUTS = {
     scores: path.optional()
   }),
   /** A PEFT folder or a GGUF adapter as a checked GGUF adapter for this base. */
-  import: z.strictObject({ adapter: path, base: path, to: path, threads })
+  import: z.strictObject({ adapter: path, base: path, to: path, threads }),
+  /** Holds a base loaded and answers what it is asked while it runs, one answer after another: `PlayAsk`, `PlayStop`. */
+  play: z.strictObject({ threads }),
+  /** Rows of a JSONL as tokens of a base: the lengths of some, or one row with its trained tokens marked. */
+  tokens: z.strictObject({
+    base: path,
+    file: path,
+    use: z.enum(['traces', 'tasks']),
+    /** Lines of the file, from 0: one row in full, or the lengths of these. */
+    rows: z.union([
+      z.strictObject({ index: z.number().int().nonnegative() }),
+      z.strictObject({ sample: z.number().int().positive() })
+    ])
+  }),
+  /** The memory plan of a recipe, without loading its base. */
+  plan: z.strictObject({ recipe: Recipe }),
+  /** One file (or one split model) by its address or Hugging Face name into a folder. */
+  download: z.strictObject({ from: z.string().min(1), to: path })
 } as const
+
+/** What the playground's worker is told: an answer to give, or one to end. */
+export type PlayAsk = {
+  readonly k: 'ask'
+  readonly id: string
+  readonly base: string
+  readonly adapter: string | null
+  /** The last turn may be the assistant's: it is continued. */
+  readonly turns: readonly { readonly role: 'system' | 'user' | 'assistant'; readonly content: string }[]
+  readonly sampling: z.infer<typeof AnsweringSettings>
+  readonly maxTokens: number
+  readonly seed: number
+}
+export type PlayStop = { readonly k: 'stop'; readonly id: string }
+export type ToPlay = PlayAsk | PlayStop
 
 export type JobKind = keyof typeof JOB_INPUTS
 export type JobInput<K extends JobKind> = z.infer<(typeof JOB_INPUTS)[K]>
@@ -78,6 +110,10 @@ export type Job = { readonly kind: JobKind; readonly input: unknown; readonly ru
 export type JobContext = {
   readonly emit: (event: RunEvent) => void
   readonly signal: AbortSignal
+  /** Fires when the job is asked to end after the step it is in. A job without steps may ignore it; `signal` follows then. */
+  readonly afterStep?: AbortSignal
+  /** Where what the host says to the job while it runs arrives, for jobs that take questions. */
+  readonly hear?: (take: (message: unknown) => void) => void
   readonly runDir: string
 }
 /**
@@ -95,7 +131,10 @@ export const ErrorShape = z.object({
 })
 export type ErrorShape = z.infer<typeof ErrorShape>
 
-export type ToWorker = { readonly k: 'job'; readonly job: Job } | { readonly k: 'cancel' }
+export type ToWorker =
+  | { readonly k: 'job'; readonly job: Job }
+  | { readonly k: 'cancel'; readonly when?: 'now' | 'after_step' }
+  | { readonly k: 'say'; readonly message: unknown }
 export type FromWorker =
   | { readonly k: 'events'; readonly events: readonly RunEvent[] }
   | { readonly k: 'result'; readonly result: unknown }

@@ -1,6 +1,9 @@
 /** A worker whose behaviour is scripted by the prompt of a `sample` job: what real ones do at their worst. */
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../../src/shared/errors.ts'
-import type { JobContext } from '../../src/shared/worker-contract.ts'
+import type { JobContext, ToPlay } from '../../src/shared/worker-contract.ts'
 import { serveJob } from '../../src/main/jobs/serve-job.ts'
 
 const untilAborted = (signal: AbortSignal): Promise<never> =>
@@ -54,6 +57,49 @@ const SCRIPTS: Readonly<Record<string, (context: JobContext) => unknown>> = {
     emit({ kind: 'phase', name: 'train' })
     return new Promise(() => setInterval(() => undefined, 1000))
   },
+  killed: ({ emit }) => {
+    emit({ kind: 'phase', name: 'train' })
+    process.stderr.write('the last words\n')
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), 50)
+    return new Promise(() => undefined)
+  },
+  /** A training run of 12 short steps that saves itself when it is stopped and goes on from there. */
+  steps: async ({ emit, signal, afterStep, runDir }) => {
+    const saved = existsSync(runDir)
+      ? readdirSync(runDir).map((name) => Number(/^checkpoint-(\d+)$/.exec(name)?.[1] ?? 0))
+      : []
+    emit({ kind: 'phase', name: 'training' })
+    for (let step = Math.max(0, ...saved) + 1; step <= 12; step++) {
+      await pause(15)
+      emit({ kind: 'step', step, of: 12, metrics: { loss: 1 / step } })
+      if (!signal.aborted && afterStep?.aborted !== true) continue
+      mkdirSync(join(runDir, `checkpoint-${step}`), { recursive: true })
+      writeFileSync(join(runDir, `checkpoint-${step}`, 'manifest.json'), '{}')
+      emit({ kind: 'checkpoint', step, path: join(runDir, `checkpoint-${step}`) })
+      throw new AppError('cancelled', 'stopped')
+    }
+    emit({ kind: 'end', how: 'done', reason: 'trained 12 steps' })
+    return { lines: ['well done'] }
+  },
+  /** Answers what it is asked, a letter at a time. */
+  play: ({ emit, signal, hear }) => {
+    const stopped = new Set<string>()
+    hear?.((message) => {
+      const said = message as ToPlay
+      if (said.k === 'stop') return void stopped.add(said.id)
+      const { id, turns } = said
+      void (async () => {
+        for (const letter of turns.at(-1)!.content) {
+          if (stopped.has(id)) break
+          emit({ kind: 'answering', id, state: 'answering', text: letter, tokens: 1 })
+          await pause(10)
+        }
+        const end = { stop: stopped.has(id) ? 'cancelled' : 'eos', tokensPerSecond: 100, problem: null }
+        emit({ kind: 'answering', id, state: 'answering', text: '', tokens: 3, end })
+      })()
+    })
+    return untilAborted(signal)
+  },
   stuck: ({ emit }) => {
     emit({ kind: 'phase', name: 'native call' })
     setTimeout(() => {
@@ -66,7 +112,8 @@ const SCRIPTS: Readonly<Record<string, (context: JobContext) => unknown>> = {
 const unused = (): Promise<never> => Promise.reject(new Error('the scripted worker only samples'))
 
 serveJob({
-  sft: unused,
+  // A recipe says which script by its system message.
+  sft: () => Promise.resolve(async ({ recipe }, context) => SCRIPTS[recipe.system_message ?? 'steps']!(context)),
   grpo: () => Promise.resolve((_input, context) => Promise.resolve(SCRIPTS['abort']!(context))),
   evaluate: unused,
   doctor: unused,
@@ -75,5 +122,9 @@ serveJob({
   export: unused,
   import: unused,
   prepare: unused,
+  play: () => Promise.resolve((_input, context) => Promise.resolve(SCRIPTS['play']!(context))),
+  tokens: unused,
+  plan: unused,
+  download: unused,
   sample: () => Promise.resolve(async ({ prompt }, context) => SCRIPTS[prompt]!(context))
 })

@@ -1,13 +1,45 @@
 /** The architecture as a table, and what finds the places where the code leaves it. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, posix, relative, sep } from 'node:path'
 
 /** layer -> what it may import besides itself. `import type` counts the same. A trailing `:` allows a whole scheme. */
 export const MAY: Readonly<Record<string, readonly string[]>> = {
-  shared: ['zod'],
-  renderer: ['shared', 'svelte'],
+  shared: ['zod', '@orpc/contract'],
+  renderer: [
+    'shared',
+    'svelte',
+    '@orpc/client',
+    '@orpc/contract',
+    'bits-ui',
+    'uplot',
+    'layerchart',
+    'virtua',
+    'marked',
+    'dompurify',
+    'katex',
+    '@xterm',
+    '@lucide/svelte',
+    '@fontsource-variable',
+    'codemirror',
+    '@codemirror',
+    '@lezer/highlight',
+    'zod',
+    'yaml'
+  ],
   'main/reasoning': ['shared', '@cortex-js/compute-engine'],
   'main/data/prepare': ['shared', 'main/reasoning', 'node:', 'yaml', 'zod'],
+  'main/data/models': ['shared', 'main/data/prepare', 'node:', 'node-llama-cpp'], // its GGUF header reader and downloader
+  'main/data/datasets': [
+    'shared',
+    'main/data/prepare',
+    'main/data/store',
+    'main/reasoning',
+    'node:',
+    'hyparquet',
+    'hyparquet-compressors',
+    'papaparse'
+  ],
+  'main/data/store': ['shared', 'node:', 'better-sqlite3'],
   'main/engine': ['shared', 'node:', 'koffi', 'node-llama-cpp', '@huggingface/jinja'],
   'main/policy': ['shared', 'main/reasoning', 'main/data/prepare', 'main/engine', 'node:'],
   'main/evaluation': [
@@ -31,28 +63,62 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
     'zod',
     'yaml'
   ],
-  'main/jobs': ['shared', 'node:'],
-  'main/commands': [
+  'main/jobs': ['shared', 'main/data/store', 'node:'],
+  // What the host may use of evaluation and policy is their pure part: results, statistics, tasks. The engine stays away.
+  'main/ipc': [
     'shared',
+    'main/reasoning',
     'main/data/prepare',
+    'main/data/models',
+    'main/data/datasets',
+    'main/data/store',
+    'main/policy/tasksets.ts',
+    'main/evaluation/answers.ts',
+    'main/evaluation/equality-process.ts',
+    'main/evaluation/results.ts',
+    'main/evaluation/run-files.ts',
+    'main/evaluation/statistics.ts',
+    'main/evaluation/report/data.ts',
+    'main/evaluation/report/summary.ts',
     'main/jobs',
     'node:',
     'zod',
     'yaml',
+    '@orpc/contract',
+    '@orpc/server'
+  ],
+  'main/serve': ['shared', 'main/ipc', 'node:', 'ws', '@orpc/server'],
+  'main/commands': [
+    'shared',
+    'main/data/prepare',
+    'main/data/models',
+    'main/jobs',
+    'main/serve',
+    'node:',
+    'zod',
+    'yaml',
     'commander',
-    'cli-progress',
-    'node-llama-cpp' // its GGUF header reader only, which is plain TypeScript
+    'cli-progress'
   ],
   'main/window': ['shared', 'node:', 'electron']
 }
 
 /** Files outside the layers. They wire; each may reach these layers and no other. */
 export const ENTRIES: Readonly<Record<string, readonly string[]>> = {
-  'main/index.ts': ['main/window', 'node:', 'electron'],
+  'main/index.ts': ['main/window', 'main/ipc', 'node:', 'electron', '@orpc/server'],
   'main/cli.ts': ['main/commands', 'node:', '../package.json'],
   'main/device-trial.ts': ['main/engine', 'shared', 'node:'],
   'main/symbolic-worker.ts': ['shared', 'main/reasoning', 'node:'],
-  'main/worker.ts': ['main/jobs', 'main/training', 'main/evaluation', 'main/engine', 'shared', 'node:']
+  'main/worker.ts': [
+    'main/jobs',
+    'main/training',
+    'main/evaluation',
+    'main/policy',
+    'main/engine',
+    'main/data/models',
+    'shared',
+    'node:'
+  ]
 }
 
 const LAYERS = Object.keys(MAY).sort((a, b) => b.length - a.length)
@@ -63,6 +129,9 @@ const covers = (allowed: string, target: string): boolean =>
 /** Static and dynamic imports, re-exports, `import type`, `new URL('./x.ts', import.meta.url)` and `require`. */
 const IMPORT =
   /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*|\bnew URL\(\s*)(?:\/\*[^*]*\*\/\s*)?(['"`])((?:(?!\1)[^\n])+)\1/g
+
+/** Statements that the runtime never sees. */
+const TYPE_IMPORT = /\b(?:import|export) type\b[^;'"]*?from\s*(['"])[^'"\n]+\1/g
 
 /** A source without its comments, so that a sentence about an import is none. */
 const code = (source: string): string => source.replace(/\/\*[\s\S]*?\*\/|(^|[\s;{}])\/\/[^\n]*/g, '$1')
@@ -120,17 +189,17 @@ export function strayImports(root: string, packageName: string, folders: readonl
   )
 }
 
-/** Every file of `src` a file reaches by static imports: what is loaded with it. */
+/** Every file of `src` a file reaches by its imports, those of types left out: what may be loaded with it. */
 export function reached(root: string, from: string, seen: ReadonlySet<string> = new Set()): ReadonlySet<string> {
   const all = new Set([...seen, from])
   const source = code(readFileSync(join(root, from), 'utf8'))
-  return importsOf(source)
+  return importsOf(source.replaceAll(TYPE_IMPORT, ''))
     .filter((spec) => spec.startsWith('.') && spec.endsWith('.ts'))
     .map((spec) =>
       relative(root, join(root, dirname(from), spec))
         .split(sep)
         .join('/')
     )
-    .filter((file) => sourceFiles(root).includes(file))
+    .filter((file) => existsSync(join(root, file)))
     .reduce<ReadonlySet<string>>((done, file) => (done.has(file) ? done : reached(root, file, done)), all)
 }

@@ -6,7 +6,7 @@ import type { RunEvent } from '../../shared/event.ts'
 import type { ErrorShape } from '../../shared/worker-contract.ts'
 import { EXIT_CODES } from '../../shared/errors.ts'
 import { createProgress } from './progress.ts'
-import { createStepTable } from './step-table.ts'
+import { createStepTable } from '../jobs/step-table.ts'
 
 export type Stream = { readonly write: (text: string) => unknown; readonly isTTY?: boolean | undefined }
 export type Streams = { readonly out: Stream; readonly err: Stream }
@@ -56,6 +56,7 @@ export function textDisplay({ out, err }: Streams): Display {
       part = event.part
       out.write(event.part === 'thinking' ? dim(event.text, out) : event.text)
     },
+    answering: () => undefined, // the playground's, which no command starts
     sample: () => undefined, // many rows: they are in the run's events.jsonl
     end: ({ how, reason }) => say(how === 'done' ? reason : `${how}: ${reason}`)
   }

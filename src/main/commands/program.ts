@@ -14,7 +14,7 @@ import { isPeftAdapter, readRecipeFile, refuseImpossible } from '../data/prepare
 import { recipeTemplate, TEMPLATES } from '../data/prepare/recipe-template.ts'
 import { traceLines, workedTraces } from '../data/prepare/traces.ts'
 import { toErrorShape } from '../jobs/error-shape.ts'
-import { readBaseFacts } from './base-facts.ts'
+import { readBaseFacts } from '../data/models/base-facts.ts'
 import { jsonDisplay, textDisplay } from './display.ts'
 import type { Display, Streams } from './display.ts'
 import { EXIT_CODE_TABLE } from './exit-codes.ts'
@@ -27,7 +27,13 @@ export type Host = { readonly workerPath: string; readonly version: string; read
 
 type Options = Readonly<Record<string, unknown>> & { readonly verbose?: boolean }
 type Run = (kind: JobKind, input: object, runDir?: string, continueWith?: string) => Promise<void>
-type Action = (args: readonly string[], options: Options, run: Run, display: Display) => Promise<void> | void
+type Action = (
+  args: readonly string[],
+  options: Options,
+  run: Run,
+  display: Display,
+  host: Host
+) => Promise<void> | void
 type Entry = {
   readonly name: string
   readonly about: string
@@ -78,7 +84,7 @@ function buildProgram(host: Host, display: Display): Command {
           const verbose = options.verbose === true
           display.result(await runJob({ job, workerPath: host.workerPath, display, verbose, continueWith }))
         }
-        await entry.action(command.processedArgs as string[], options, run, display)
+        await entry.action(command.processedArgs as string[], options, run, display, host)
       })
   }
   return program
@@ -302,6 +308,29 @@ const COMMANDS: readonly Entry[] = [
     ],
     action: ([tasks = ''], { to, skip, limit }, _run, display) =>
       writeTraces(tasks, String(to), { skip, limit }, display)
+  },
+  {
+    name: 'serve',
+    about: 'The app in a browser tab of this machine; prints the address to open.',
+    example: 'reasonsmith serve --workspace ~/reasonsmith',
+    options: [
+      new Option('--workspace <folder>', 'where runs, datasets and the record live; default: ~/reasonsmith'),
+      new Option('--port <number>', '0: any free one').argParser(integer(0)).default(4780),
+      new Option('--host <address>', 'the address to listen on').default('127.0.0.1')
+    ],
+    action: async (_args, { workspace, port, host: address }, _run, display, host) => {
+      const { runServe } = await import('../serve/run.ts')
+      const { workerPath, version } = host
+      const folder = workspace === undefined ? undefined : resolve(String(workspace))
+      await runServe({
+        workspace: folder,
+        port: Number(port),
+        host: String(address),
+        workerPath,
+        version,
+        say: display.note
+      })
+    }
   },
   {
     name: 'init [dir]',

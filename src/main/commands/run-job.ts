@@ -1,8 +1,9 @@
 /** Runs a job for a command: shows its events, answers Ctrl-C, turns every end into a result or an AppError. */
 import { AppError } from '../../shared/errors.ts'
 import type { ErrorShape, Job } from '../../shared/worker-contract.ts'
+import { crashReport } from '../jobs/crash-report.ts'
 import { startJob } from '../jobs/supervisor.ts'
-import type { Crash, Outcome, RunningJob } from '../jobs/supervisor.ts'
+import type { Outcome, RunningJob } from '../jobs/supervisor.ts'
 import type { Display } from './display.ts'
 
 export type JobRequest = {
@@ -16,8 +17,6 @@ export type JobRequest = {
 
 /** A worker asked to end by the system, not by a person, gets this long. */
 const GRACE_MS = 10_000
-/** Lines of a crashed worker's output that are shown. */
-const SHOWN_LINES = 12
 
 /** Resolves with the job's result; rejects with what a person should read. */
 export async function runJob({ job, workerPath, display, verbose, continueWith }: JobRequest): Promise<unknown> {
@@ -79,16 +78,4 @@ function conclude(outcome: Outcome, continueWith: string | undefined): unknown {
 function failure({ code, message, hint, stack }: ErrorShape): Error {
   if (code !== 'internal') return new AppError(code, message, hint)
   return Object.assign(new Error(message), { stack: stack ?? message })
-}
-
-function crashReport({ how, phase, output }: Crash): string {
-  const said = worthShowing(output)
-  const head = `the worker process ended by ${how} in phase "${phase}"`
-  return said.length === 0 ? head : `${head}; its last lines were:\n${said.map((line) => `  ${line}`).join('\n')}`
-}
-
-/** ggml prints the failed assertion first and a long backtrace after it: what matters is the assertion. */
-function worthShowing(output: readonly string[]): readonly string[] {
-  const assertion = output.findIndex((line) => /GGML_ASSERT|GGML_ABORT|fatal error/i.test(line))
-  return assertion === -1 ? output.slice(-SHOWN_LINES) : output.slice(Math.max(0, assertion - 2), assertion + 3)
 }

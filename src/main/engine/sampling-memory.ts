@@ -49,7 +49,12 @@ export const widest = ({ isCpu }: Pick<Backend, 'isCpu'>): number => WIDEST[isCp
  * How many sequences to decode at once where the recipe does not say: as many as are of use, no more than there are, and at
  * most half of the memory that is allowed.
  */
-export function comfortableWidth(model: Model, contextTokens: number, sequences: number, limitMiB?: number): number {
+export function comfortableWidth(
+  model: Pick<Model, 'backend' | 'config'>,
+  contextTokens: number,
+  sequences: number,
+  limitMiB?: number
+): number {
   const { backend, config } = model
   const fits = widthWithin(config, contextTokens, memoryLimit(backend, limitMiB) / 2)
   return Math.max(1, Math.min(widest(backend), sequences, fits))

@@ -5,7 +5,7 @@
 import { AppError } from '../../shared/errors.ts'
 import type { RunEvent } from '../../shared/event.ts'
 import { JOB_INPUTS } from '../../shared/worker-contract.ts'
-import type { FromWorker, Job, JobFunction, JobKind, ToWorker } from '../../shared/worker-contract.ts'
+import type { FromWorker, Job, JobContext, JobFunction, JobKind, ToWorker } from '../../shared/worker-contract.ts'
 import { toErrorShape } from './error-shape.ts'
 
 /** Every kind of job by how to load its function: native code is loaded by the job that needs it. */
@@ -19,6 +19,8 @@ const ORPHAN_MS = 20_000
 /** Serves the one job this process was made for, then exits. */
 export function serveJob(table: JobTable): void {
   const stop = new AbortController()
+  const afterStep = new AbortController()
+  const heard = mailbox()
   // Ctrl-C is the host's to judge; it sends 'cancel'.
   process.on('SIGINT', () => undefined)
   process.on('SIGTERM', () => stop.abort())
@@ -30,20 +32,37 @@ export function serveJob(table: JobTable): void {
   process.on('unhandledRejection', (error) => void finish({ k: 'error', error: toErrorShape(error) }))
 
   const take: { readonly [K in ToWorker['k']]: (message: Extract<ToWorker, { k: K }>) => void } = {
-    cancel: () => stop.abort(),
-    job: ({ job }) => void run(table, job, stop.signal).then(finish)
+    cancel: ({ when = 'now' }) => (when === 'now' ? stop : afterStep).abort(),
+    say: ({ message }) => heard.put(message),
+    job: ({ job }) =>
+      void run(table, job, { signal: stop.signal, afterStep: afterStep.signal, hear: heard.hear }).then(finish)
   }
   process.on('message', (message) => (take[(message as ToWorker).k] as (message: unknown) => void)(message))
 }
 
-async function run(table: JobTable, job: Job, signal: AbortSignal): Promise<FromWorker> {
+/** Keeps what is said until the job listens. */
+function mailbox(): { put: (message: unknown) => void; hear: NonNullable<JobContext['hear']> } {
+  let take: ((message: unknown) => void) | null = null
+  const waiting: unknown[] = []
+  return {
+    put: (message) => (take === null ? waiting.push(message) : take(message)),
+    hear: (listener) => {
+      take = listener
+      for (const message of waiting.splice(0)) listener(message)
+    }
+  }
+}
+
+type FromHost = Required<Pick<JobContext, 'signal' | 'afterStep' | 'hear'>>
+
+async function run(table: JobTable, job: Job, fromHost: FromHost): Promise<FromWorker> {
   const batch = batcher()
   try {
     const input = JOB_INPUTS[job.kind].safeParse(job.input)
     if (!input.success)
       throw new AppError('internal', `the ${job.kind} job was sent a bad input: ${input.error.message}`)
     const work = (await table[job.kind]()) as (input: unknown, context: Parameters<JobFunction<JobKind>>[1]) => unknown
-    const result = await work(input.data, { emit: batch.emit, signal, runDir: job.runDir })
+    const result = await work(input.data, { emit: batch.emit, ...fromHost, runDir: job.runDir })
     return { k: 'result', result: result ?? null }
   } catch (error) {
     return { k: 'error', error: toErrorShape(error) }

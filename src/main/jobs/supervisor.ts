@@ -26,8 +26,10 @@ export type Crash = {
 
 export type RunningJob = {
   readonly ended: Promise<Outcome>
-  /** Asks the job to stop; it saves what it can and ends by itself. */
-  readonly cancel: () => void
+  /** Asks the job to stop, at once or after the step it is in; it saves what it can and ends by itself. */
+  readonly cancel: (when?: 'now' | 'after_step') => void
+  /** Tells a job that takes questions one. */
+  readonly say: (message: unknown) => void
   /** Ends the process at once. */
   readonly kill: () => void
 }
@@ -104,10 +106,11 @@ export function startJob(job: Job, { workerPath, onEvent, onOutput }: StartOptio
   post({ k: 'job', job })
   return {
     ended,
-    cancel: () => {
+    cancel: (when = 'now') => {
       stopping ??= 'cancel'
-      post({ k: 'cancel' })
+      post({ k: 'cancel', when })
     },
+    say: (message) => post({ k: 'say', message }),
     kill: () => {
       stopping = 'kill'
       killGroup(child)

@@ -12,9 +12,8 @@ import type { GrpoRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import { Held } from '../engine/ffi/owned.ts'
-import type { Model } from '../engine/model.ts'
 import { Sampler } from '../engine/sampler.ts'
-import { comfortableWidth } from '../engine/sampling-memory.ts'
+
 import { equalityProcess } from '../evaluation/equality-process.ts'
 import { loadTasks, promptedTasks } from '../policy/tasksets.ts'
 import type { Prompted } from '../policy/tasksets.ts'
@@ -23,8 +22,8 @@ import { bestCheckpoint } from './checkpoint.ts'
 import { epochs } from './epochs.ts'
 import { heldOutScore } from './held-out.ts'
 import { readMetrics } from './metric-sums.ts'
-import { planTrainer } from './plan.ts'
-import { groupMetrics, sampleGroups, sampleRows } from './rollouts.ts'
+import { grpoRun, planTrainer } from './plan.ts'
+import { groupMetrics, sampleGroups, recordedGroups } from './rollouts.ts'
 import type { Group, Means, Sampled } from './rollouts.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
@@ -38,30 +37,22 @@ import { ROWS_FILE, saveRows } from './token-rows.ts'
 /** What a resumed run cannot derive from its step. */
 type State = { readonly cursor: number; readonly tokens: number; readonly skipped: number; readonly watched: Watched }
 
-export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: tell, signal, runDir }) => {
-  const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal })
+export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: tell, signal, afterStep, runDir }) => {
+  const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal, endAfterStep: afterStep })
   const { emit } = run
   const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
   const held = new Held()
   try {
     emit({ kind: 'phase', name: 'loading' })
-    const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
-    const rowTokens = Math.max(1024, contextTokens)
-    const rollouts = recipe.prompts_per_step * recipe.num_generations
-    const widthOn = (base: Model): number =>
-      recipe.rollout_width ?? comfortableWidth(base, contextTokens, rollouts, recipe.memory_limit_mib)
     const planned = (start: Adapter): RunPlan => {
-      const width = widthOn(start.model)
-      const plan = planTrainer(
-        start,
-        { ...recipe, rowTokens, rollouts: { width, contextTokens, promptTokens: recipe.max_prompt_length } },
-        emit
-      )
-      return { ...plan.settings, width }
+      const wanted = grpoRun(recipe, start.model)
+      return { ...planTrainer(start, wanted, emit).settings, width: wanted.rollouts.width }
     }
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
     const { dialogue, trainer, optimizer, adapter, model } = session
-    const width = session.plan.width ?? widthOn(model)
+    const { rowTokens, rollouts } = grpoRun(recipe, model)
+    const width = session.plan.width ?? rollouts.width // a resumed run keeps its own
+    const { contextTokens } = rollouts
     const sampler = held.own(new Sampler(model, { width, contextTokens }))
     const systemMessage = recipe.system_message ?? dialogue.systemMessage
     const prompting = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
@@ -189,7 +180,8 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       }
       if (step % recipe.logging_steps === 0 || step === recipe.max_steps)
         emit({ kind: 'step', step, of: recipe.max_steps, metrics })
-      emit({ kind: 'sample', step, rows: sampleRows(kept[0] ?? groups[0]!, dialogue) })
+      const flat = groups.filter((group) => !kept.includes(group))
+      for (const rows of recordedGroups([...kept, ...flat], dialogue)) emit({ kind: 'sample', step, rows })
       const difference = fromUpdate['sampling/sampling_logp_difference/mean'] ?? 0
       if (difference > recipe.max_logprob_difference) {
         warn(

@@ -1,14 +1,23 @@
 /** How a recipe uses memory, decided before anything runs and said in the run's first lines. */
 import { AppError } from '../../shared/errors.ts'
 import type { Emit } from '../../shared/event.ts'
+import type { GrpoRecipe, SftRecipe } from '../../shared/recipe.ts'
 import { modulesOf } from '../engine/arch/targets.ts'
 import type { TargetModule } from '../../shared/recipe.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import { planMemory, printPlan, requirePlan } from '../engine/memory.ts'
 import type { Plan, PlanRequest } from '../engine/memory.ts'
 import { deviceLine } from '../engine/open-device.ts'
+import type { PlannedTraining } from '../engine/layer-scratch.ts'
 import type { Model } from '../engine/model.ts'
-import { cacheBytes, decodingBytes, memoryLimit, widest, widthWithin } from '../engine/sampling-memory.ts'
+import {
+  cacheBytes,
+  comfortableWidth,
+  decodingBytes,
+  memoryLimit,
+  widest,
+  widthWithin
+} from '../engine/sampling-memory.ts'
 
 export type PlannedRun = {
   /** What the run starts from, where it starts from an adapter. */
@@ -19,15 +28,45 @@ export type PlannedRun = {
   readonly rollouts?: PlanRequest['rollouts']
 }
 
+/** What a plan needs of a model: nothing that is loaded. */
+export type PlannedModel = Pick<Model, 'backend' | 'architecture' | 'config' | 'info' | 'sharesWeights'>
+
+/** What an SFT run plans for. */
+export const sftRun = (recipe: SftRecipe): PlannedRun => ({ ...recipe, rowTokens: Math.max(1024, recipe.max_length) })
+
+/** What a GRPO run plans for; the rollouts' width is the recipe's, else what is comfortable on this device. */
+export function grpoRun(
+  recipe: GrpoRecipe,
+  model: Pick<Model, 'backend' | 'config'>
+): PlannedRun & { readonly rollouts: NonNullable<PlannedRun['rollouts']> } {
+  const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
+  const rollouts = recipe.prompts_per_step * recipe.num_generations
+  const width = recipe.rollout_width ?? comfortableWidth(model, contextTokens, rollouts, recipe.memory_limit_mib)
+  return {
+    ...recipe,
+    rowTokens: Math.max(1024, contextTokens),
+    rollouts: { width, contextTokens, promptTokens: recipe.max_prompt_length }
+  }
+}
+
 /** Emits the plan and returns it. Throws AppError('memory') with the setting to change when it does not fit. */
 export function planTrainer(adapter: Adapter, run: PlannedRun, emit: Emit): Plan {
-  const { model } = adapter
+  const { backend } = adapter.model
+  const plan = planOf(adapter.model, { kind: 'lora', r: adapter.r, targets: targetsOf(adapter) }, run)
+  const free = `${(backend.freeAtOpen / 2 ** 20).toFixed(0)} MiB free`
+  emit({ kind: 'plan', lines: [`device      ${deviceLine(backend)}, ${free}`, ...printPlan(plan)] })
+  const { settings, ...rest } = requirePlan(plan)
+  return { ...rest, settings: { ...settings, contextTokens: run.rollouts?.contextTokens ?? run.rowTokens } }
+}
+
+/** The plan of a run; computes and loads nothing. */
+export function planOf(model: PlannedModel, trained: PlannedTraining, run: PlannedRun): Plan {
   const { backend, architecture, config, info } = model
-  const plan = planMemory(
+  return planMemory(
     backend,
     { architecture, config, info },
     {
-      trained: { kind: 'lora', r: adapter.r, targets: targetsOf(adapter) },
+      trained,
       tokens: run.rowTokens,
       ...(run.rollouts && { rollouts: run.rollouts }),
       limitBytes: memoryLimit(backend, run.memory_limit_mib),
@@ -35,10 +74,6 @@ export function planTrainer(adapter: Adapter, run: PlannedRun, emit: Emit): Plan
       ownWeights: !model.sharesWeights
     }
   )
-  const free = `${(backend.freeAtOpen / 2 ** 20).toFixed(0)} MiB free`
-  emit({ kind: 'plan', lines: [`device      ${deviceLine(backend)}, ${free}`, ...printPlan(plan)] })
-  const { settings, ...rest } = requirePlan(plan)
-  return { ...rest, settings: { ...settings, contextTokens: run.rollouts?.contextTokens ?? run.rowTokens } }
 }
 
 /** The projections that an adapter changes, in any layer: one that leaves layers out is planned a little too large. */

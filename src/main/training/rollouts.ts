@@ -150,8 +150,28 @@ export function groupMetrics(groups: readonly Group[]): Metrics {
   }
 }
 
-/** One group as rows a person reads. */
-export function sampleRows(group: Group, dialogue: Dialogue): SampleRow[] {
+/** Characters of responses that one step records: dozens of ordinary groups, a few of very long thoughts. Ours. */
+const TEXT_PER_STEP = 300_000
+/** Longest rollout that is recorded token by token: at about 15 bytes a token a group of eight stays under 64 KB. Ours. */
+const TOKENWISE = 512
+
+/**
+ * The groups of a step as rows a person reads, in the order given, as many as fit TEXT_PER_STEP and at least the first.
+ * Rollouts of the first group carry their tokens and logprobs.
+ */
+export function recordedGroups(groups: readonly Group[], dialogue: Dialogue): SampleRow[][] {
+  const recorded: SampleRow[][] = []
+  let characters = 0
+  for (const [i, group] of groups.entries()) {
+    const rows = sampleRows(group, dialogue, i === 0)
+    characters += rows.reduce((sum, { text }) => sum + text.length, 0)
+    if (i > 0 && characters > TEXT_PER_STEP) break
+    recorded.push(rows)
+  }
+  return recorded
+}
+
+function sampleRows(group: Group, dialogue: Dialogue, tokenwise: boolean): SampleRow[] {
   return group.scored.map(({ rollout, trace, verdict, score, advantage }) => ({
     taskId: group.task.id,
     prompt: group.task.prompt,
@@ -163,6 +183,16 @@ export function sampleRows(group: Group, dialogue: Dialogue): SampleRow[] {
     length: rollout.tokens.length,
     rewards: { accuracy: score.accuracyScaled, repetition: score.repetition.value },
     reward: score.reward,
-    advantage
+    advantage,
+    ...(tokenwise && rollout.tokens.length <= TOKENWISE ? tokenTexts(rollout, dialogue) : {})
   }))
+}
+
+/** A character split over tokens stands with its last one. */
+function tokenTexts({ tokens, logprobs }: Rollout, { vocabulary }: Dialogue): Pick<SampleRow, 'tokens' | 'logprobs'> {
+  const decoder = new TextDecoder()
+  return {
+    tokens: Array.from(tokens, (token) => decoder.decode(vocabulary.piece(token), { stream: true })),
+    logprobs: Array.from(logprobs, (logprob) => Math.round(logprob * 1000) / 1000)
+  }
 }

@@ -34,7 +34,7 @@ export type RunLogOptions = {
 
 const EVENTS = 'events.jsonl'
 const TENSORBOARD = 'tensorboard'
-const MOMENTARY: ReadonlySet<RunEvent['kind']> = new Set(['progress', 'text'])
+const MOMENTARY: ReadonlySet<RunEvent['kind']> = new Set(['progress', 'text', 'answering'])
 const PREFIX: Partial<Record<RunEvent['kind'], string>> = { step: 'train/', evaluation: 'eval/' }
 
 /** Opens the log of a run folder, which is made where it is missing; without `resume` a log that is there is replaced. */

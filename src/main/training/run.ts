@@ -25,6 +25,8 @@ export type RunOptions = {
   readonly resume: boolean
   readonly emit: Emit
   readonly signal: AbortSignal
+  /** Fires when the run is to end after the step it is in. */
+  readonly endAfterStep?: AbortSignal | undefined
 }
 
 export type Run = {
@@ -49,7 +51,7 @@ export type Run = {
 }
 
 /** Opens a run folder. Throws AppError('training') when it holds a run of another recipe. */
-export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptions): Run {
+export function openRun({ recipe, folder, resume, emit: tell, signal, endAfterStep }: RunOptions): Run {
   mkdirSync(folder, { recursive: true })
   const { output_dir: _, ...content } = recipe // a run may be moved
   const hash = recipeHash(content)
@@ -135,9 +137,9 @@ export function openRun({ recipe, folder, resume, emit: tell, signal }: RunOptio
     afterStep: (step, metrics, files, score) => {
       const bySteps = recipe.save_steps !== undefined && step % recipe.save_steps === 0
       const byClock = Date.now() - savedAt > recipe.save_minutes * 60_000
-      if (signal.aborted || (nonFinite === 0 && (bySteps || byClock || score !== undefined)))
-        save(step, metrics, files, score)
-      if (signal.aborted) throw new AppError('cancelled', `stopped after step ${step}; everything up to it is saved`)
+      const asked = signal.aborted || endAfterStep?.aborted === true
+      if (asked || (nonFinite === 0 && (bySteps || byClock || score !== undefined))) save(step, metrics, files, score)
+      if (asked) throw new AppError('cancelled', `stopped after step ${step}; everything up to it is saved`)
     },
     finish: (how, reason) => emit({ kind: 'end', how, reason }),
     close: () => log.close()

@@ -21,7 +21,7 @@ import { keepLeftOut, leftOutWords } from './left-out.ts'
 import { batchSource, readLessons, requireLessons, rowTokens, stepsOf, trainedTokens } from './lessons.ts'
 import type { Lesson } from './lessons.ts'
 import { sftLoss } from './loss.ts'
-import { planAnswers, planTrainer } from './plan.ts'
+import { planAnswers, planTrainer, sftRun } from './plan.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
@@ -31,8 +31,8 @@ import { saveRows } from './token-rows.ts'
 /** What a resumed run cannot derive from its step: tokens so far, and how many answers an evaluation samples at once. */
 type State = { readonly tokens: number; readonly answersWidth?: number }
 
-export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tell, signal, runDir }) => {
-  const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal })
+export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tell, signal, afterStep, runDir }) => {
+  const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal, endAfterStep: afterStep })
   const { emit } = run
   const held = new Held()
   try {
@@ -40,7 +40,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
     let plan: Plan | undefined // of a fresh run; one that goes on keeps its own
     const planned = (start: Adapter): RunPlan => {
-      plan = planTrainer(start, { ...recipe, rowTokens: Math.max(1024, recipe.max_length) }, emit)
+      plan = planTrainer(start, sftRun(recipe), emit)
       return plan.settings
     }
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))

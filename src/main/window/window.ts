@@ -1,27 +1,77 @@
 /** The app's window. The page is untrusted: isolated, sandboxed, without Node, and it stays where it is. */
-import { fileURLToPath } from 'node:url'
-import { BrowserWindow, session } from 'electron'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { app, BrowserWindow, ipcMain, MessageChannelMain, screen, session } from 'electron'
+import type { MessagePortMain } from 'electron'
+import { keepWindowState, readWindowState } from './window-state.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+const CONNECT = 'reasonsmith:connect'
+const PORT = 'reasonsmith:port'
+const GO = 'reasonsmith:go'
 
-/** Opens the window on the built page, or on the development server where one runs. */
-export async function openWindow(): Promise<void> {
-  session.defaultSession.setPermissionRequestHandler((_contents, _permission, answer) => answer(false))
+export type AppWindow = { readonly window: BrowserWindow; readonly go: (place: string) => void }
+
+/** Opens the window on the built page, or on the development server where one runs. `serve` gets each port a page asks for. */
+export async function openWindow(
+  serve: (port: MessagePortMain) => void,
+  first: string | null = null
+): Promise<AppWindow> {
+  session.defaultSession.setPermissionRequestHandler((_contents, permission, answer) =>
+    answer(permission === 'clipboard-sanitized-write')
+  )
+  const stateFile = join(app.getPath('userData'), 'window.json')
+  const { bounds, maximized } = readWindowState(
+    stateFile,
+    screen.getAllDisplays().map(({ workArea }) => workArea)
+  )
   const window = new BrowserWindow({
-    width: 1200,
-    height: 800,
+    ...(bounds ?? { width: 1280, height: 800 }),
+    minWidth: 960,
+    minHeight: 600,
     show: false,
+    backgroundColor: '#101114',
     webPreferences: {
       preload: here('../preload/preload.cjs'),
       contextIsolation: true,
       sandbox: true,
-      nodeIntegration: false
+      nodeIntegration: false,
+      webviewTag: false,
+      spellcheck: false
     }
   })
+  if (maximized) window.maximize()
+  window.on('close', () =>
+    keepWindowState(stateFile, { bounds: window.getNormalBounds(), maximized: window.isMaximized() })
+  )
+  const page = here('../renderer/index.html')
+  const server = app.isPackaged ? undefined : process.env['ELECTRON_RENDERER_URL']
+  const home = server ?? pathToFileURL(page).href
   window.webContents.setWindowOpenHandler(() => ({ action: 'deny' }))
   window.webContents.on('will-navigate', (event) => event.preventDefault())
+  window.webContents.on('will-attach-webview', (event) => event.preventDefault())
   window.once('ready-to-show', () => window.show())
-  const server = process.env['ELECTRON_RENDERER_URL']
-  if (server === undefined) await window.loadFile(here('../renderer/index.html'))
-  else await window.loadURL(server)
+
+  // One port for each page that asks, and only for the page itself.
+  const connect = (event: Electron.IpcMainEvent): void => {
+    if (event.sender !== window.webContents || event.senderFrame?.url.split('#')[0] !== home.split('#')[0]) return
+    const { port1, port2 } = new MessageChannelMain()
+    serve(port1)
+    port1.start()
+    event.sender.postMessage(PORT, null, [port2])
+  }
+  ipcMain.on(CONNECT, connect)
+  window.on('closed', () => ipcMain.off(CONNECT, connect))
+
+  if (server === undefined) await window.loadFile(page, first === null ? {} : { hash: first.slice(1) })
+  else await window.loadURL(`${server}${first ?? ''}`)
+  return {
+    window,
+    go: (place) => {
+      if (window.isMinimized()) window.restore()
+      window.show()
+      window.focus()
+      window.webContents.send(GO, place)
+    }
+  }
 }

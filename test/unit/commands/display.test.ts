@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { textDisplay } from '../../../src/main/commands/display.ts'
 import { createProgress } from '../../../src/main/commands/progress.ts'
-import { createStepTable } from '../../../src/main/commands/step-table.ts'
+import { createStepTable } from '../../../src/main/jobs/step-table.ts'
 
 const sink = (): { text: () => string; write: (text: string) => void } => {
   let written = ''

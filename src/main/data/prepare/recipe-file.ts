@@ -37,6 +37,11 @@ export function readRecipeFile(file: string, expected?: Recipe['kind']): RecipeF
   } catch (cause) {
     throw new AppError('recipe', `cannot read the recipe ${file}: ${(cause as Error).message}`, undefined, { cause })
   }
+  return checkedRecipe(text, file, expected)
+}
+
+/** Parses and validates the text of a recipe and looks for the files it names, relative to the folder of `file`. */
+export function checkedRecipe(text: string, file: string, expected?: Recipe['kind']): RecipeFile {
   const parsed = parseRecipe(text, file, expected)
   const missing = missingFiles(parsed.recipe)
   if (missing.length > 0) throw parsed.refuse(missing)

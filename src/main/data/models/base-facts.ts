@@ -1,7 +1,7 @@
 /** What the header of a GGUF says, read in a tenth of a second and without native code. The engine checks the rest. */
 import { statSync } from 'node:fs'
-import { AppError } from '../../shared/errors.ts'
-import type { BaseFacts } from '../data/prepare/recipe-checks.ts'
+import { AppError } from '../../../shared/errors.ts'
+import type { BaseFacts } from '../prepare/recipe-checks.ts'
 
 /** Reads the facts a recipe is checked against; refuses a file that is no model or ends inside its tables. */
 export async function readBaseFacts(path: string): Promise<BaseFacts> {

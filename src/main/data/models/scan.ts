@@ -1,0 +1,98 @@
+/** Where GGUF files already lie on this machine: other programs' folders and chosen ones, searched in place, nothing moved. */
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import type { Dirent } from 'node:fs'
+import { homedir } from 'node:os'
+import { basename, join } from 'node:path'
+
+export type FoundFile = {
+  readonly path: string
+  readonly name: string
+  readonly source: string
+  readonly bytes: number
+  readonly modifiedAt: number
+}
+export type Place = { readonly source: string; readonly folder: string; readonly find: (folder: string) => Named[] }
+type Named = { readonly path: string; readonly name: string }
+
+/** Folders below a place are followed this deep. */
+const DEPTH = 8
+const MOST_FILES = 2000
+
+/** The known caches, then the folders of the workspace and of the settings. */
+export function places(
+  own: readonly string[],
+  chosen: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+  home = homedir()
+): Place[] {
+  const hugging = env['HF_HUB_CACHE'] ?? join(env['HF_HOME'] ?? join(home, '.cache', 'huggingface'), 'hub')
+  return [
+    ...own.map((folder) => ({ source: 'This workspace', folder, find: ggufFiles })),
+    { source: 'Hugging Face cache', folder: hugging, find: ggufFiles },
+    { source: 'LM Studio', folder: join(home, '.lmstudio', 'models'), find: ggufFiles },
+    { source: 'LM Studio', folder: join(home, '.cache', 'lm-studio', 'models'), find: ggufFiles },
+    { source: 'Ollama', folder: env['OLLAMA_MODELS'] ?? join(home, '.ollama', 'models'), find: ollamaModels },
+    { source: 'Ollama', folder: '/usr/share/ollama/.ollama/models', find: ollamaModels },
+    { source: 'node-llama-cpp', folder: join(home, '.node-llama-cpp', 'models'), find: ggufFiles },
+    ...chosen.map((folder) => ({ source: folder, folder, find: ggufFiles }))
+  ]
+}
+
+/** Every file once, however many links lead to it; the first part of a model in parts. */
+export function scan(all: readonly Place[]): FoundFile[] {
+  const seen = new Set<string>()
+  return all.flatMap(({ source, folder, find }) => {
+    if (!existsSync(folder)) return []
+    return find(folder).flatMap(({ path, name }) => {
+      const stat = statSync(path, { throwIfNoEntry: false })
+      if (stat?.isFile() !== true) return []
+      const real = realpathSync(path)
+      if (seen.has(real)) return []
+      seen.add(real)
+      return [{ path, name, source, bytes: stat.size, modifiedAt: Math.round(stat.mtimeMs) }]
+    })
+  })
+}
+
+function ggufFiles(folder: string, depth = DEPTH): Named[] {
+  let entries: Dirent[]
+  try {
+    entries = readdirSync(folder, { withFileTypes: true })
+  } catch {
+    return [] // a folder that may not be read holds nothing for us
+  }
+  return entries
+    .flatMap((entry) => {
+      const path = join(folder, entry.name)
+      if (/\.gguf$/i.test(entry.name))
+        return /-0*[2-9]\d*-of-\d+\.gguf$|-0*1\d+-of-\d+\.gguf$/i.test(entry.name)
+          ? []
+          : [{ path, name: basename(entry.name, '.gguf') }]
+      return entry.isDirectory() && depth > 0 && entry.name !== 'node_modules' ? ggufFiles(path, depth - 1) : []
+    })
+    .slice(0, MOST_FILES)
+}
+
+/** Ollama keeps a model as a blob named by its digest; a manifest says which one and what it is called. */
+function ollamaModels(folder: string): Named[] {
+  const manifests = join(folder, 'manifests')
+  const files = (at: string, names: readonly string[]): readonly string[][] => {
+    if (!existsSync(at) || names.length > 4) return []
+    return readdirSync(at, { withFileTypes: true }).flatMap((entry) =>
+      entry.isDirectory() ? files(join(at, entry.name), [...names, entry.name]) : [[...names, entry.name]]
+    )
+  }
+  return files(manifests, []).flatMap((names) => {
+    try {
+      const manifest = JSON.parse(readFileSync(join(manifests, ...names), 'utf8')) as {
+        layers?: readonly { mediaType?: string; digest?: string }[]
+      }
+      const layer = manifest.layers?.find(({ mediaType }) => mediaType === 'application/vnd.ollama.image.model')
+      if (layer?.digest === undefined) return []
+      const [tag, model] = [names.at(-1)!, names.at(-2)!]
+      return [{ path: join(folder, 'blobs', layer.digest.replace(':', '-')), name: `${model}:${tag}` }]
+    } catch {
+      return [] // a manifest of another form
+    }
+  })
+}

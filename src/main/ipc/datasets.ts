@@ -1,0 +1,232 @@
+/** Datasets: a dropped file, its format, its rows. */
+import { appendFileSync, existsSync, readFileSync, renameSync, statSync } from 'node:fs'
+import { basename } from 'node:path'
+import { AppError } from '../../shared/errors.ts'
+import { seeded } from '../../shared/random.ts'
+import type { Issue } from '../../shared/contract/call.ts'
+import type { DatasetSummary } from '../../shared/contract/datasets.ts'
+import { containerOf, readRows } from '../data/datasets/containers.ts'
+import type { SourceRow } from '../data/datasets/containers.ts'
+import { convertRow, detectFormat, mappingFor, useOf } from '../data/datasets/formats.ts'
+import { writeDataset } from '../data/datasets/write.ts'
+import type { DatasetRecord } from '../data/store/datasets.ts'
+import type { Calls } from './calls.ts'
+import type { Host } from './host.ts'
+import { histogramOf } from './length-histogram.ts'
+
+const CHECKED_ROWS = 200
+const SHOWN_ROWS = 10
+const KEPT_ISSUES = 200
+const CHUNK = 1000
+/** A page takes an export as one text. */
+const MOST_EXPORT_BYTES = 256 * 2 ** 20
+
+export function datasetCalls(host: Host): Calls<'datasets'> {
+  const store = host.store.datasets
+  const existing = (id: string): DatasetRecord => {
+    const found = store.get(id)
+    if (found === undefined) throw new AppError('usage', 'there is no such dataset', 'Look at the list of datasets.')
+    return found
+  }
+  /** A new dataset of some rows of another. */
+  const derived = async (
+    from: DatasetRecord,
+    name: string,
+    keep: (row: { place: number; repeats: number }) => boolean
+  ): Promise<DatasetSummary> => {
+    const made = await writeDataset({
+      store,
+      folder: host.at('datasets'),
+      name,
+      use: from.purpose,
+      format: from.format,
+      origin: from.origin,
+      bodies: bodiesOf(from, keep),
+      nothing: () => 'none of the rows belongs to this part'
+    })
+    host.changed('datasets')
+    return summaryOf(made)
+  }
+  function* bodiesOf(
+    from: DatasetRecord,
+    keep: (row: { place: number; repeats: number }) => boolean
+  ): Iterable<SourceRow> {
+    for (let at = 0; at < from.rows; at += CHUNK) {
+      for (const row of store.chunk(from.number, at, CHUNK)) if (keep(row)) yield JSON.parse(row.body) as SourceRow
+    }
+  }
+
+  return {
+    list: ({ trashed }) => store.list(trashed).map(summaryOf),
+    upload: ({ name, upload, offset, base64, last }) => {
+      const path = host.at(
+        'uploads',
+        `${upload.replaceAll(/[^\w-]/g, '')}-${basename(name).replaceAll(/[^\w.-]/g, '_')}`
+      )
+      const partial = `${path}.partial`
+      const size = statSync(partial, { throwIfNoEntry: false })?.size ?? 0
+      if (offset !== size)
+        throw new AppError(
+          'usage',
+          `the upload is at byte ${size}, a piece for byte ${offset} came`,
+          'Drop the file again.'
+        )
+      appendFileSync(partial, Buffer.from(base64, 'base64'))
+      if (!last) return { path: null }
+      renameSync(partial, path)
+      return { path }
+    },
+    preview: async ({ path, format: asked, mapping: given }) => {
+      const container = containerOf(path)
+      const read: { line: number; row: SourceRow }[] = []
+      const issues: Issue[] = []
+      let checked = 0
+      for await (const one of readRows(path, container)) {
+        checked++
+        if ('row' in one) read.push(one)
+        else issues.push({ line: one.line, message: one.problem })
+        if (checked >= CHECKED_ROWS) break
+      }
+      const columns = [...new Set(read.flatMap(({ row }) => Object.keys(row)))]
+      const guess = detectFormat(
+        columns,
+        read.map(({ row }) => row)
+      )
+      const format = asked ?? guess.format
+      const mapping =
+        given ?? (format === null ? {} : format === guess.format ? guess.mapping : (mappingFor(format, columns) ?? {}))
+      const converted = read.map(({ line, row }) => ({
+        line,
+        row,
+        made: format === null ? null : convertRow(row, format, mapping)
+      }))
+      for (const { line, made } of converted)
+        if (made !== null && 'problem' in made) issues.push({ line, message: made.problem })
+      return {
+        container,
+        columns,
+        format,
+        why: asked === undefined || asked === guess.format ? guess.why : 'chosen by you',
+        mapping: { ...mapping },
+        rows: converted.slice(0, SHOWN_ROWS).map(({ row, made }) => ({
+          source: { ...row },
+          mapped: made !== null && 'body' in made ? { ...made.body } : null,
+          problem: made !== null && 'problem' in made ? made.problem : null
+        })),
+        checked,
+        issues: issues.sort((a, b) => (a.line ?? 0) - (b.line ?? 0)).slice(0, KEPT_ISSUES)
+      }
+    },
+    import: async ({ path, name, format, mapping }) => {
+      const container = containerOf(path)
+      const leftOut: Issue[] = []
+      let leftOutTotal = 0
+      const leave = (line: number, message: string): void => {
+        leftOutTotal++
+        if (leftOut.length < KEPT_ISSUES) leftOut.push({ line, message })
+      }
+      async function* bodies(): AsyncIterable<Readonly<Record<string, unknown>>> {
+        for await (const one of readRows(path, container)) {
+          const made = 'row' in one ? convertRow(one.row, format, mapping) : one
+          if ('problem' in made) leave(one.line, made.problem)
+          else yield made.body
+        }
+      }
+      const made = await writeDataset({
+        store,
+        folder: host.at('datasets'),
+        name,
+        use: useOf(format),
+        format,
+        origin: basename(path),
+        bodies: bodies(),
+        nothing: () =>
+          leftOut[0] === undefined
+            ? 'the file holds none'
+            : `line ${leftOut[0].line}: ${leftOut[0].message} (${leftOutTotal} rows like this or otherwise unfit)`
+      })
+      host.changed('datasets')
+      return { dataset: summaryOf(made), leftOut, leftOutTotal }
+    },
+    rows: ({ id, ...asked }) => {
+      const { rows, total } = store.rows(existing(id).number, asked)
+      return {
+        rows: rows.map(({ index, body }) => ({ index, body: JSON.parse(body) as Record<string, unknown> })),
+        total
+      }
+    },
+    lengths: async ({ id, base, sample }, signal) => {
+      const { path, purpose } = existing(id)
+      const counted = (await host.ask('tokens', { base, file: path, use: purpose, rows: { sample } }, { signal })) as {
+        lengths: number[]
+        contextLength: number
+      }
+      return histogramOf(counted.lengths, counted.contextLength)
+    },
+    tokens: async ({ id, index, base }, signal) => {
+      const { path, purpose } = existing(id)
+      return (await host.ask('tokens', { base, file: path, use: purpose, rows: { index } }, { signal })) as {
+        tokens: { id: number; text: string; trained: boolean }[]
+      }
+    },
+    split: async ({ id, heldOutShare, seed }) => {
+      const from = existing(id)
+      const count = Math.round(from.rows * heldOutShare)
+      if (count < 1 || count >= from.rows)
+        throw new AppError(
+          'usage',
+          `${heldOutShare} of ${from.rows} rows leaves one part empty`,
+          'Choose another share.'
+        )
+      const order = seeded(seed, 'split').shuffle(Array.from({ length: from.rows }, (_, i) => i))
+      const held = new Set(order.slice(0, count))
+      const train = await derived(from, `${from.name} (train)`, ({ place }) => !held.has(place))
+      return { train, heldOut: await derived(from, `${from.name} (held out)`, ({ place }) => held.has(place)) }
+    },
+    deduplicate: async ({ id }) => {
+      const from = existing(id)
+      if (from.duplicates === 0) throw new AppError('usage', `${from.name} has no repeated rows`)
+      return {
+        dataset: await derived(from, `${from.name} (unique)`, ({ repeats }) => repeats === 0),
+        removed: from.duplicates
+      }
+    },
+    rename: ({ id, name }) => {
+      existing(id)
+      store.rename(id, name)
+      host.changed('datasets')
+      return summaryOf(existing(id))
+    },
+    export: ({ id }) => {
+      const { name, path } = existing(id)
+      if (!existsSync(path)) throw new AppError('data', `its file is gone: ${path}`, 'Import it again.')
+      if (statSync(path).size > MOST_EXPORT_BYTES)
+        throw new AppError('usage', 'the dataset is too large to pass through a page', `Copy its file: ${path}`)
+      return { name: `${name.replaceAll(/[^\p{L}\p{N}._-]+/gu, '-')}.jsonl`, text: readFileSync(path, 'utf8') }
+    },
+    trash: ({ ids }) => {
+      for (const id of ids) existing(id)
+      for (const id of ids) store.trash(id, Date.now())
+      host.changed('datasets')
+      return { trashed: ids.length }
+    },
+    restore: ({ ids }) => {
+      for (const id of ids) store.trash(id, null)
+      host.changed('datasets')
+      return { restored: ids.length }
+    }
+  }
+}
+
+const summaryOf = (row: DatasetRecord): DatasetSummary => ({
+  id: row.id,
+  name: row.name,
+  use: row.purpose,
+  format: row.format as DatasetSummary['format'],
+  rows: row.rows,
+  path: row.path,
+  origin: row.origin,
+  createdAt: row.created_at,
+  duplicates: row.duplicates,
+  trashedAt: row.trashed_at
+})

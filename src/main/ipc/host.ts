@@ -1,0 +1,198 @@
+/** Everything the calls of the contract work on, put together once: store, queue, who waits for changes, settings. */
+import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { AppError } from '../../shared/errors.ts'
+import { Settings } from '../../shared/contract/app.ts'
+import type { Versions } from '../../shared/contract/app.ts'
+import type { JobInput, JobKind } from '../../shared/worker-contract.ts'
+import { openStore } from '../data/store/index.ts'
+import type { Store } from '../data/store/index.ts'
+import { createChanges } from '../jobs/changes.ts'
+import type { Changes } from '../jobs/changes.ts'
+import { crashReport } from '../jobs/crash-report.ts'
+import { createQueue } from '../jobs/queue.ts'
+import type { Queue } from '../jobs/queue.ts'
+import { startJob } from '../jobs/supervisor.ts'
+import type { RunRow } from '../data/store/runs.ts'
+
+export type HostOptions = {
+  readonly workspace: string
+  readonly workerPath: string
+  readonly version: string
+  /** In a window of its own, with the desktop's notifications and dialogs. */
+  readonly desktop: boolean
+  /** Called while jobs run and when they no longer do: keeps the machine awake. */
+  readonly onBusy?: (busy: boolean) => void
+  readonly onEnded?: (run: RunRow) => void
+  /** Time between backups, milliseconds. */
+  readonly backupEveryMs?: number
+}
+
+export type Host = {
+  readonly options: HostOptions
+  readonly store: Store
+  readonly queue: Queue
+  readonly changes: Changes
+  /** What happened that a person should know and no run says. */
+  readonly notices: string[]
+  readonly at: (...names: string[]) => string
+  readonly versions: () => { readonly cursor: number; readonly versions: Versions }
+  /** Something of this kind changed: pages that show it ask again. */
+  readonly changed: (kind: keyof Versions) => void
+  readonly settings: () => Settings
+  readonly changeSettings: (values: Partial<Settings>) => Settings
+  /** Runs a short job in a worker of its own, beside the queue: what needs native code and no device. */
+  readonly ask: <K extends JobKind>(kind: K, input: JobInput<K>, options?: AskOptions) => Promise<unknown>
+  readonly log: (text: string) => void
+  readonly logTail: (lines: number) => string[]
+  /** Called before a job takes the device, in order: whatever else holds it lets go. */
+  readonly onFreeDevice: (release: () => Promise<void>) => void
+  /** Called when the host closes. */
+  readonly onClose: (close: () => void | Promise<void>) => void
+  readonly close: () => Promise<void>
+}
+export type AskOptions = { readonly signal?: AbortSignal | undefined; readonly runDir?: string }
+
+const BACKUP_EVERY_MS = 30 * 60_000
+const LOG_BYTES = 2 * 2 ** 20
+
+/** Where runs and data live when nothing else is asked for. */
+export const defaultWorkspace = (): string =>
+  resolve(process.env['REASONSMITH_WORKSPACE'] ?? join(homedir(), 'reasonsmith'))
+
+/** Opens a workspace. Throws AppError('disk') when another host has it. */
+export function openHost(options: HostOptions): Host {
+  const workspace = resolve(options.workspace)
+  const at = (...names: string[]): string => join(workspace, ...names)
+  const store = openStore(workspace)
+  for (const name of ['runs', 'datasets', 'uploads', 'models', 'exports', 'logs'])
+    mkdirSync(at(name), { recursive: true })
+  const changes = createChanges()
+  const notices = [...store.opened.notices]
+  const versions: Versions = { runs: 1, models: 1, datasets: 1, settings: 1, play: 1 }
+  const releases: (() => Promise<void>)[] = []
+  const closers: (() => void | Promise<void>)[] = []
+
+  const changed = (kind: keyof Versions): void => {
+    versions[kind]++
+    changes.tell('app')
+  }
+  const log = logger(at('logs', 'host.log'))
+  const settings = (): Settings =>
+    Settings.parse({ ...DEFAULTS, ...store.settings.get<Partial<Settings>>('settings', {}) })
+  const queue = createQueue({
+    workerPath: options.workerPath,
+    runs: store.runs,
+    events: store.events,
+    changed: (run) => {
+      if (run !== null) changes.tell(`run/${run}`)
+      changed('runs')
+    },
+    onEnded: (run) => {
+      log(`${run.kind} ${run.name}: ${run.how}: ${run.reason}`)
+      if (run.kind === 'download' || run.kind === 'prepare' || run.kind === 'export') changed('models')
+      if (run.kind === 'doctor' && run.result !== null) store.settings.set('doctor', JSON.parse(run.result))
+      options.onEnded?.(run)
+    },
+    onTrouble: (what) => {
+      log(what)
+      notices.push(what)
+      changes.tell('app')
+    },
+    freeDevice: async () => {
+      for (const release of releases) await release()
+    },
+    onBusy: (busy) => options.onBusy?.(busy),
+    continueAfterFailure: () => settings().continueQueueAfterFailure,
+    paused: {
+      get: () => store.settings.get('queuePaused', false),
+      set: (paused) => store.settings.set('queuePaused', paused)
+    }
+  })
+
+  let backedUpEvents = -1
+  const backUp = async (): Promise<void> => {
+    try {
+      const events = store.events.count()
+      if (events === backedUpEvents) return
+      await store.opened.backup()
+      backedUpEvents = events
+    } catch (error) {
+      log(`the backup failed: ${String(error)}`)
+      notices.push(`The backup of the record failed: ${String(error)}`)
+    }
+  }
+  const backups = setInterval(() => void backUp(), options.backupEveryMs ?? BACKUP_EVERY_MS)
+  backups.unref()
+
+  const asked = new Set<() => void>()
+  return {
+    options: { ...options, workspace },
+    store,
+    queue,
+    changes,
+    notices,
+    at,
+    versions: () => ({ cursor: Object.values(versions).reduce((sum, one) => sum + one, 0), versions: { ...versions } }),
+    changed,
+    settings,
+    changeSettings: (values) => {
+      const next = Settings.parse({ ...settings(), ...values })
+      store.settings.set('settings', next)
+      changed('settings')
+      return next
+    },
+    ask: async (kind, input, { signal, runDir = '' } = {}) => {
+      const job = startJob({ kind, input, runDir }, { workerPath: options.workerPath, onEvent: () => undefined })
+      asked.add(job.kill)
+      const stop = (): void => job.kill()
+      signal?.addEventListener('abort', stop)
+      const outcome = await job.ended
+      signal?.removeEventListener('abort', stop)
+      asked.delete(job.kill)
+      if (outcome.kind === 'done') return outcome.result
+      if (outcome.kind === 'failed') throw new AppError(outcome.error.code, outcome.error.message, outcome.error.hint)
+      if (outcome.kind === 'cancelled') throw new AppError('cancelled', 'stopped')
+      throw new AppError('internal', crashReport(outcome.crash))
+    },
+    log,
+    logTail: (lines) => tail(at('logs', 'host.log'), lines),
+    onFreeDevice: (release) => void releases.push(release),
+    onClose: (close) => void closers.push(close),
+    close: async () => {
+      clearInterval(backups)
+      changes.close()
+      for (const kill of asked) kill()
+      for (const close of closers) await close()
+      await queue.close()
+      store.opened.close()
+    }
+  }
+}
+
+const DEFAULTS: Settings = {
+  theme: 'system',
+  modelFolders: [],
+  device: 'auto',
+  threads: null,
+  notifications: true,
+  continueQueueAfterFailure: true
+}
+
+/** Lines with their time in a file that is turned over once. Nothing leaves the machine. */
+function logger(path: string): (text: string) => void {
+  return (text) => {
+    try {
+      if (existsSync(path) && statSync(path).size > LOG_BYTES) renameSync(path, `${path}.1`)
+      appendFileSync(path, `${new Date().toISOString()} ${text}\n`)
+    } catch {
+      // a log that cannot be written must not end what it would have told of
+    }
+  }
+}
+
+function tail(path: string, lines: number): string[] {
+  if (!existsSync(path)) return []
+  return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-lines)
+}

@@ -1,0 +1,80 @@
+/** Recipes as a form and as YAML. */
+import { readFileSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { isMap, isScalar, parseDocument, visit } from 'yaml'
+import { AppError } from '../../shared/errors.ts'
+import type { Calls } from './calls.ts'
+import type { Host } from './host.ts'
+import { checkRecipe, issuesOf, writtenSettings } from './recipe-text.ts'
+import { recipeFields } from './recipe-fields.ts'
+import { presets } from './recipe-presets.ts'
+import { planOf } from './recipe-plan.ts'
+
+const KINDS: ReadonlySet<unknown> = new Set(['sft', 'grpo', 'evaluate'])
+
+export function recipeCalls(host: Host): Calls<'recipes'> {
+  const { workspace } = host.options
+  return {
+    fields: ({ kind }) => [...recipeFields(kind)],
+    presets: () => presets(host),
+    check: async ({ yaml }) => {
+      const values = writtenSettings(yaml)
+      const kind = KINDS.has(values?.['kind']) ? (values!['kind'] as 'sft' | 'grpo' | 'evaluate') : null
+      try {
+        await checkRecipe(yaml, workspace, host.at('runs', 'new'))
+        return { kind, values, issues: [] }
+      } catch (error) {
+        return { kind, values, issues: issuesOf(error, workspace) }
+      }
+    },
+    open: ({ path }) => ({ yaml: opened(path) }),
+    edit: ({ yaml, path, value }) => ({ yaml: edited(yaml, path.split('.'), value) }),
+    plan: ({ yaml }, signal) => planOf(host, yaml, signal)
+  }
+}
+
+const MOST_BYTES = 2 ** 20
+const FILE_KEYS: ReadonlySet<unknown> = new Set(['base', 'adapter', 'train', 'held_out', 'file', 'output_dir'])
+
+/** A recipe's paths are relative to its file; in the app's editor they would be to the workspace. */
+function opened(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat?.isFile() !== true) throw new AppError('recipe', `no such file: ${path}`, 'Choose another.')
+  if (stat.size > MOST_BYTES) throw new AppError('recipe', `${path} is too large for a recipe`, 'Choose another.')
+  const text = readFileSync(path, 'utf8')
+  const document = parseDocument(text)
+  if (document.errors.length > 0) return text // the editor shows what is wrong
+  visit(document, {
+    Pair: (_, { key, value }) => {
+      if (isScalar(key) && FILE_KEYS.has(key.value) && isScalar(value) && typeof value.value === 'string')
+        value.value = resolve(dirname(path), value.value)
+    }
+  })
+  return document.toString({ lineWidth: 0 })
+}
+
+/** Sets or removes one setting, keeping comments and order. A group that becomes empty goes with its last setting. */
+function edited(yaml: string, path: readonly string[], value: unknown): string {
+  const document = parseDocument(yaml)
+  if (document.errors.length > 0 || !(document.contents === null || isMap(document.contents))) {
+    throw new AppError(
+      'recipe',
+      'the YAML has a mistake, so a setting cannot be changed in it',
+      'Correct the marked line first.'
+    )
+  }
+  const keys = path.map((key) => (/^\d+$/.test(key) ? Number(key) : key))
+  if (value !== null && value !== undefined) {
+    if (document.contents === null) document.contents = document.createNode({}) as never
+    document.setIn(keys, Array.isArray(value) ? document.createNode(value, { flow: value.every(isPlain) }) : value)
+    return document.toString({ lineWidth: 0 })
+  }
+  for (let depth = keys.length; depth > 0; depth--) {
+    const at = keys.slice(0, depth)
+    const there = document.getIn(at)
+    if (depth === keys.length || (isMap(there) && there.items.length === 0)) document.deleteIn(at)
+  }
+  return document.toString({ lineWidth: 0 })
+}
+
+const isPlain = (value: unknown): boolean => typeof value !== 'object' || value === null

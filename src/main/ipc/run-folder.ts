@@ -1,0 +1,81 @@
+/** What lies in a run's folder: checkpoints, results, settings. A demo's folder holds several runs. */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { parse } from 'yaml'
+import type { Checkpoint } from '../../shared/contract/runs.ts'
+import type { z } from 'zod'
+import { resultsOf } from '../evaluation/run-files.ts'
+import type { Results } from '../evaluation/run-files.ts'
+import type { RunRow } from '../data/store/runs.ts'
+
+type Place = { readonly name: string; readonly folder: string; readonly from: number }
+
+/** The folders of a run's parts, with the step each counts from: one for most runs, the stages of a demo. */
+export function placesOf(row: RunRow): readonly Place[] {
+  if (row.kind !== 'demo') return [{ name: '', folder: row.folder, from: 0 }]
+  const stages = JSON.parse(row.stages) as Record<string, number>
+  return [
+    { name: 'sft', folder: join(row.folder, '2-sft'), from: stages['teaching'] ?? 0 },
+    { name: 'grpo', folder: join(row.folder, '3-grpo'), from: stages['sharpening'] ?? 0 },
+    { name: 'evaluate', folder: join(row.folder, '4-evaluate'), from: stages['measuring'] ?? 0 }
+  ].filter(({ folder }) => existsSync(folder))
+}
+
+export function checkpointsOf(row: RunRow): z.infer<typeof Checkpoint>[] {
+  return placesOf(row).flatMap(({ folder, from }) =>
+    namesIn(folder)
+      .flatMap((name) => {
+        const step = /^checkpoint-(\d+)$/.exec(name)?.[1]
+        const path = join(folder, name)
+        if (step === undefined || !existsSync(join(path, 'manifest.json'))) return []
+        const files = namesIn(path).map((file) => statSync(join(path, file)))
+        const adapter = join(path, 'adapter.gguf')
+        return [
+          {
+            step: Number(step) + from,
+            path,
+            adapter: existsSync(adapter) ? adapter : null,
+            bytes: files.reduce((sum, { size }) => sum + size, 0),
+            at: Math.round(statSync(join(path, 'manifest.json')).mtimeMs)
+          }
+        ]
+      })
+      .sort((a, b) => a.step - b.step)
+  )
+}
+
+/** The graded answers of a run; null where it measured nothing. */
+export function runResults(row: RunRow): Results | null {
+  for (const { folder } of placesOf(row)) {
+    const found = resultsOf(folder)
+    if (found !== null) return found
+  }
+  return null
+}
+
+/** The folder that holds `answers.jsonl`. */
+export const answersFolder = (row: RunRow): string =>
+  placesOf(row).find(({ folder }) => existsSync(join(folder, 'answers.jsonl')))?.folder ?? row.folder
+
+/** Every setting of a run by its dotted path, defaults included. */
+export function settingsOf(row: RunRow): ReadonlyMap<string, string> {
+  const found = new Map<string, string>()
+  for (const { name, folder } of placesOf(row)) {
+    const file = join(folder, 'recipe.yaml')
+    if (!existsSync(file)) continue
+    flatten(parse(readFileSync(file, 'utf8')), name, found)
+  }
+  if (found.size === 0) flatten((JSON.parse(row.input) as { input: unknown }).input, '', found)
+  return found
+}
+
+function flatten(value: unknown, path: string, into: Map<string, string>): void {
+  if (typeof value !== 'object' || value === null) into.set(path, String(value))
+  else if (Array.isArray(value) && value.every((one) => typeof one !== 'object'))
+    into.set(path, value.map(String).join(', '))
+  else {
+    for (const [key, one] of Object.entries(value)) flatten(one, path === '' ? key : `${path}.${key}`, into)
+  }
+}
+
+const namesIn = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder) : [])

@@ -1,0 +1,167 @@
+/** From what a person asks for to a row of the queue. */
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { basename, join } from 'node:path'
+import { stringify } from 'yaml'
+import type { z } from 'zod'
+import { AppError } from '../../shared/errors.ts'
+import type { contract } from '../../shared/contract/index.ts'
+import type { InferSchemaOutput, ContractProcedure } from '@orpc/contract'
+import { JOB_INPUTS } from '../../shared/worker-contract.ts'
+import type { JobKind } from '../../shared/worker-contract.ts'
+import type { NewRun, RunRow } from '../data/store/runs.ts'
+import type { Host } from './host.ts'
+import { checkRecipe } from './recipe-text.ts'
+
+type InputOf<P> = P extends ContractProcedure<infer I, infer _O, infer _E, infer _M> ? InferSchemaOutput<I> : never
+export type StartRequest = InputOf<typeof contract.runs.start>
+type Asked<K extends StartRequest['kind']> = Extract<StartRequest, { kind: K }>
+
+/** Files of a run folder that a run which got nowhere leaves behind. */
+const REPLACEABLE: ReadonlySet<string> = new Set(['recipe.yaml', 'run.json', 'events.jsonl', 'tensorboard'])
+
+const STARTS: { readonly [K in StartRequest['kind']]: (host: Host, asked: Asked<K>) => NewRun | Promise<NewRun> } = {
+  recipe: startRecipe,
+  demo: (host, { short, seed }) => {
+    const name = short ? 'Short demo' : 'Demo'
+    const made = job(host, 'demo', { short, seed, ...threadsOf(host) }, { name, slug: 'demo' })
+    return { ...made, base: join(made.folder, 'base.gguf') }
+  },
+  doctor: (host) => job(host, 'doctor', threadsOf(host), { name: 'Doctor', slug: 'doctor' }),
+  export: (host, { run, to, options }) => {
+    const source = existing(host, run)
+    const from = source.kind === 'demo' ? join(source.folder, '3-grpo') : source.folder
+    const folder = to ?? host.at('exports', `${stamp()}-${slugOf(source.name)}`)
+    const made = job(
+      host,
+      'export',
+      { ...options, to: folder },
+      { name: `Export of ${source.name}`, slug: 'export', folder }
+    )
+    return {
+      ...made,
+      input: JSON.stringify({ input: { ...options, to: folder }, runDir: from }),
+      parent: source.id,
+      base: source.base
+    }
+  },
+  prepare: (host, { base, options }) => {
+    const name = `Prepare ${basename(base)}`
+    const to = host.at('models', `${basename(base, '.gguf')}-prepared-${stamp()}.gguf`)
+    return { ...job(host, 'prepare', { to, ...options, base }, { name, slug: 'prepare' }), base }
+  }
+}
+
+/** Checks what is asked for and puts it at the end of the queue. */
+export async function startRun(host: Host, asked: StartRequest): Promise<RunRow> {
+  const run = await (STARTS[asked.kind] as (host: Host, asked: StartRequest) => NewRun | Promise<NewRun>)(host, asked)
+  return host.queue.add(run)
+}
+
+async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>): Promise<NewRun> {
+  const folder = newFolder(host, name ?? 'run')
+  const { recipe, refuse } = await checkRecipe(yaml, host.options.workspace, folder)
+  const occupied = existsSync(recipe.output_dir) && readdirSync(recipe.output_dir).some((one) => !REPLACEABLE.has(one))
+  if (occupied) {
+    throw refuse([
+      {
+        path: ['output_dir'],
+        value: recipe.output_dir,
+        allowed: 'already holds a run; leave output_dir out and the app makes a new folder'
+      }
+    ])
+  }
+  const threads = recipe.threads ?? host.settings().threads
+  const whole = threads === null || threads === undefined ? recipe : { ...recipe, threads }
+  mkdirSync(recipe.output_dir, { recursive: true })
+  writeFileSync(
+    join(recipe.output_dir, 'recipe.yaml'),
+    `# The recipe of this run, every default written out.\n${stringify(whole)}`,
+    { flush: true }
+  )
+  const adapters =
+    'adapter' in recipe && recipe.adapter !== undefined
+      ? host.store.runs.byFolder(join(recipe.adapter, '..'))
+      : undefined
+  return {
+    id: idOf(),
+    kind: recipe.kind,
+    name: name ?? defaultName(recipe.kind, recipe.base),
+    input: JSON.stringify({ input: { recipe: whole } }),
+    recipe: yaml,
+    folder: recipe.output_dir,
+    base: recipe.base,
+    parent: parent ?? adapters?.id ?? null,
+    created_at: Date.now()
+  }
+}
+
+/** A run of a job without a recipe. Throws AppError('usage') where its input is not what the job takes. */
+function job(
+  host: Host,
+  kind: string,
+  input: object,
+  { name, slug, folder }: { name: string; slug: string; folder?: string }
+): NewRun {
+  const schema = (JOB_INPUTS as Readonly<Record<string, z.ZodType | undefined>>)[kind as JobKind]
+  if (schema === undefined) throw new AppError('usage', `this version has no job "${kind}"`)
+  const checked = schema.safeParse(input)
+  if (!checked.success) {
+    const what = checked.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('\n')
+    throw new AppError('usage', what)
+  }
+  const where = folder ?? newFolder(host, slug)
+  if (kind !== 'export') mkdirSync(where, { recursive: true })
+  return {
+    id: idOf(),
+    kind,
+    name,
+    input: JSON.stringify({ input: checked.data }),
+    recipe: '',
+    folder: where,
+    base: null,
+    parent: null,
+    created_at: Date.now()
+  }
+}
+export { job as newJob }
+
+export function existing(host: Host, id: string): RunRow {
+  const row = host.store.runs.get(id)
+  if (row === undefined)
+    throw new AppError('usage', 'there is no such run', 'It may have been deleted; look at the list of runs.')
+  return row
+}
+
+const threadsOf = (host: Host): { threads?: number } => {
+  const { threads } = host.settings()
+  return threads === null ? {} : { threads }
+}
+
+const idOf = (): string => randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
+const slugOf = (name: string): string =>
+  name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-|-$/g, '')
+    .slice(0, 40) || 'run'
+
+/** `2026-03-01-1405`: sorts by time, in the time a person lives in. */
+function stamp(): string {
+  const now = new Date()
+  const two = (value: number): string => String(value).padStart(2, '0')
+  return `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}-${two(now.getHours())}${two(now.getMinutes())}`
+}
+
+function newFolder(host: Host, name: string): string {
+  const first = host.at('runs', `${stamp()}-${slugOf(name)}`)
+  for (let i = 1; ; i++) {
+    const folder = i === 1 ? first : `${first}-${i}`
+    if (!existsSync(folder)) return folder
+  }
+}
+
+function defaultName(kind: string, base: string): string {
+  const words: Readonly<Record<string, string>> = { sft: 'SFT', grpo: 'GRPO', evaluate: 'Evaluation' }
+  return `${words[kind] ?? kind} of ${basename(base, '.gguf')}`
+}

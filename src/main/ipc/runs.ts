@@ -1,0 +1,174 @@
+/** Runs and their queue. */
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { join, sep } from 'node:path'
+import { AppError } from '../../shared/errors.ts'
+import type { SampleRow } from '../../shared/event.ts'
+import type { RunRow } from '../data/store/runs.ts'
+import type { Calls } from './calls.ts'
+import { compareRuns, settingRows } from './compare.ts'
+import type { Host } from './host.ts'
+import { checkpointsOf } from './run-folder.ts'
+import { existing, startRun } from './run-start.ts'
+import { queueState, stateOf, summaryOf } from './run-summary.ts'
+
+export function runCalls(host: Host): Calls<'runs'> {
+  const { store, queue, changes } = host
+  const summary = (id: string): ReturnType<typeof summaryOf> => summaryOf(host, existing(host, id))
+  const touched = (id: string): void => {
+    changes.tell(`run/${id}`)
+    host.changed('runs')
+  }
+  return {
+    list: (asked) => {
+      const { rows, total } = store.runs.list(asked)
+      return { rows: rows.map((row) => summaryOf(host, row)), total }
+    },
+    get: ({ id }) => {
+      const row = existing(host, id)
+      const plan = store.events.rare(row.number, 'plan').at(-1)?.event
+      return {
+        run: summaryOf(host, row),
+        recipeYaml: recipeOf(row),
+        checkpoints: checkpointsOf(row),
+        planLines: plan?.kind === 'plan' ? [...plan.lines] : []
+      }
+    },
+    start: async (asked) => summaryOf(host, await startRun(host, asked)),
+    stop: ({ id, when }) => {
+      queue.stop(id, when)
+      return summary(id)
+    },
+    resume: ({ id }) => {
+      queue.resume(id)
+      return summary(id)
+    },
+    hold: ({ id, held }) => {
+      queue.hold(id, held)
+      return summary(id)
+    },
+    move: ({ id, place }) => {
+      queue.move(id, place)
+      return queueState(host)
+    },
+    queue: () => queueState(host),
+    pauseQueue: ({ paused }) => {
+      queue.pause(paused)
+      return queueState(host)
+    },
+    annotate: ({ id, name, notes, tags }) => {
+      existing(host, id)
+      store.runs.change(id, {
+        ...(name !== undefined && { name }),
+        ...(notes !== undefined && { notes }),
+        ...(tags !== undefined && { tags: JSON.stringify(tags) })
+      })
+      touched(id)
+      return summary(id)
+    },
+    trash: ({ ids }) => {
+      for (const row of ids.map((id) => existing(host, id))) {
+        if (row.state === 'running')
+          throw new AppError('usage', `${row.name} runs`, 'Stop it first; nothing was put into the trash.')
+      }
+      for (const id of ids) {
+        if (existing(host, id).state !== 'ended') queue.stop(id, 'now')
+        store.runs.change(id, { trashed_at: Date.now() })
+        touched(id)
+      }
+      return { trashed: ids.length }
+    },
+    restore: ({ ids }) => {
+      for (const id of ids) {
+        existing(host, id)
+        store.runs.change(id, { trashed_at: null })
+        touched(id)
+      }
+      return { restored: ids.length }
+    },
+    deleteForever: ({ ids }) => {
+      const rows = ids.map((id) => existing(host, id))
+      const kept = rows.find((row) => row.trashed_at === null)
+      if (kept !== undefined)
+        throw new AppError(
+          'usage',
+          `${kept.name} is not in the trash`,
+          'Only what is in the trash can be deleted for ever.'
+        )
+      for (const row of rows) {
+        // Folders a person chose elsewhere are theirs.
+        if (row.folder.startsWith(host.at('runs') + sep)) rmSync(row.folder, { recursive: true, force: true })
+        store.runs.delete(row.id)
+        touched(row.id)
+      }
+      return { deleted: rows.length }
+    },
+    follow: async ({ id, after, limit, waitMs }, signal) => {
+      const row = existing(host, id)
+      const before = JSON.stringify(stateOf(host, row))
+      let events = store.events.after(row.number, after, limit)
+      const deadline = Date.now() + waitMs
+      // Nothing new: wait for the record to grow, or for the momentary state to change after this moment.
+      while (events.length === 0 && Date.now() < deadline && signal?.aborted !== true) {
+        await changes.next(`run/${id}`, deadline - Date.now(), signal)
+        const now = store.runs.get(id)
+        if (now === undefined) throw new AppError('usage', 'the run was deleted')
+        events = store.events.after(row.number, after, limit)
+        if (events.length === 0 && JSON.stringify(stateOf(host, now)) !== before) break
+      }
+      const cursor = events.at(-1)?.seq ?? after
+      return {
+        events: [...events],
+        cursor,
+        state: stateOf(host, existing(host, id)),
+        caughtUp: store.events.lastSeq(row.number) <= cursor
+      }
+    },
+    series: ({ id, metrics, points }) => {
+      const row = existing(host, id)
+      const cursor = store.events.lastSeq(row.number)
+      return { series: [...store.events.series(row.number, metrics, points)], cursor }
+    },
+    terminal: async ({ id, after, limit, waitMs }, signal) => {
+      const row = existing(host, id)
+      const deadline = Date.now() + waitMs
+      const ended = (): boolean => {
+        const { state } = existing(host, id)
+        return state !== 'running'
+      }
+      let found = store.events.terminal(row.number, after, limit)
+      while (found.lines.length === 0 && !ended() && Date.now() < deadline && signal?.aborted !== true) {
+        await changes.next(`run/${id}`, deadline - Date.now(), signal)
+        found = store.events.terminal(row.number, after, limit)
+      }
+      return { ...found, ended: ended() }
+    },
+    sampleSteps: ({ id }) => [...store.events.sampleSteps(existing(host, id).number)],
+    samples: ({ id, step }) => {
+      const rows = store.events.samples(existing(host, id).number, step)
+      return [...Map.groupBy(rows, ({ taskId }: SampleRow) => taskId)].map(([taskId, group]) => ({
+        taskId,
+        prompt: group[0]!.prompt,
+        rows: group
+      }))
+    },
+    report: async ({ id, format }, signal) => {
+      const row = existing(host, id)
+      const file = join(row.folder, `report.${format}`)
+      const made = statSync(file, { throwIfNoEntry: false })?.mtimeMs
+      const fresh = made !== undefined && row.ended_at !== null && made + 60_000 >= row.ended_at
+      if (!fresh && !(row.kind === 'demo' && made !== undefined))
+        await host.ask('report', {}, { signal, runDir: row.folder })
+      return { text: readFileSync(file, 'utf8') }
+    },
+    compare: ({ ids }) => {
+      const rows = ids.map((id) => existing(host, id))
+      return { runs: rows.map((row) => summaryOf(host, row)), settings: settingRows(rows), tests: compareRuns(rows) }
+    }
+  }
+}
+
+/** As it was written, else as the run keeps it. */
+function recipeOf(row: RunRow): string {
+  const file = join(row.folder, 'recipe.yaml')
+  return row.recipe !== '' ? row.recipe : existsSync(file) ? readFileSync(file, 'utf8') : ''
+}

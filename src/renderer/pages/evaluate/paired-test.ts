@@ -1,0 +1,34 @@
+/** A paired test in words. `a` and `b` are policies on the same tasks. */
+
+export type PairedTest = {
+  readonly taskset: string
+  readonly a: string
+  readonly b: string
+  /** Accuracy of b minus that of a, and its 95 % interval, 0 to 1. */
+  readonly difference: number
+  readonly low: number
+  readonly high: number
+  readonly p: number
+}
+
+const points = (share: number): string => {
+  const value = Math.abs(100 * share).toFixed(1)
+  return value === '0.0' ? value : `${share > 0 ? '+' : '−'}${value}`
+}
+
+/** `p < 0.0001`, `p = 0.032`. */
+export const pText = (p: number): string =>
+  p < 0.0001 ? 'p < 0.0001' : `p = ${p < 0.01 ? p.toFixed(4) : p.toFixed(2)}`
+
+/** Whether zero lies outside the interval: what decides the words. */
+export const distinguishable = ({ low, high }: PairedTest): boolean => low > 0 || high < 0
+
+/** `sft beats base by 12.5 points (95 % interval +8.1 to +16.9, p < 0.0001).` or that they are not distinguishable. */
+export function testSentence(test: PairedTest): string {
+  const interval = `95 % interval ${points(test.low)} to ${points(test.high)} points, ${pText(test.p)}`
+  if (!distinguishable(test)) {
+    return `${test.b} and ${test.a} are not distinguishable here: ${points(test.difference)} points (${interval}).`
+  }
+  const [better, worse] = test.difference > 0 ? [test.b, test.a] : [test.a, test.b]
+  return `${better} is better than ${worse} by ${Math.abs(100 * test.difference).toFixed(1)} points (${interval}).`
+}

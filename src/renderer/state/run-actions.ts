@@ -1,0 +1,46 @@
+/** What can be done with a run, each with its words and its way back. */
+import type { RunSummary } from '../../shared/contract/types.ts'
+import { api } from '../lib/api.ts'
+import { plural } from '../lib/format.ts'
+import { router } from '../lib/router.svelte.ts'
+import { attempt, toasts } from './toasts.svelte.ts'
+
+const nameOf = (runs: readonly RunSummary[]): string =>
+  runs.length === 1 ? `“${runs[0]!.name}”` : plural(runs.length, 'run')
+
+/** Into the trash, with Undo. Answers whether it was done. */
+export async function trashRuns(runs: readonly RunSummary[]): Promise<boolean> {
+  const ids = runs.map(({ id }) => id)
+  const done = await attempt(() => api.runs.trash({ ids }))
+  if (done) toasts.say(`${nameOf(runs)} is in the trash.`, () => api.runs.restore({ ids }))
+  return done !== undefined
+}
+
+export async function restoreRuns(runs: readonly RunSummary[]): Promise<void> {
+  const ids = runs.map(({ id }) => id)
+  if (await attempt(() => api.runs.restore({ ids }))) toasts.say(`${nameOf(runs)} is back.`)
+}
+
+export async function stopRun(run: RunSummary, when: 'now' | 'after_step'): Promise<void> {
+  if (await attempt(() => api.runs.stop({ id: run.id, when })))
+    toasts.say(
+      when === 'now'
+        ? `“${run.name}” stops now; its last checkpoint is kept.`
+        : `“${run.name}” stops when its step is done, and saves it.`
+    )
+}
+
+export async function resumeRun(run: RunSummary): Promise<void> {
+  if (await attempt(() => api.runs.resume({ id: run.id })))
+    toasts.say(`“${run.name}” waits in the queue and goes on from its last checkpoint.`)
+}
+
+/** The demo, into the queue; shows its page. */
+export async function startDemo(short: boolean): Promise<void> {
+  const run = await attempt(() => api.runs.start({ kind: 'demo', short }))
+  if (run) router.go(['runs', run.id])
+}
+
+/** Runs with a recipe can be changed and started again. */
+export const hasRecipe = (run: RunSummary): boolean => ['sft', 'grpo', 'evaluate'].includes(run.kind)
+export const runAgain = (run: RunSummary): void => router.go('train', { from: run.id })

@@ -1,0 +1,153 @@
+/** A file is dropped, looked at before it is kept, read, cleaned, split, thrown away and taken back. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import {
+  describeApp,
+  openBrowser,
+  openTab,
+  picture,
+  seriousFaults,
+  startApp,
+  THEMES,
+  visit,
+  workspaceFolder
+} from './rig.ts'
+import type { App, Tab } from './rig.ts'
+
+const sum = (i: number): string => JSON.stringify({ query: `What is ${i}+${i}?`, correct: String(2 * i) })
+/** Twelve good rows, a line that is no JSON (4), one without a question (8), one that repeats the first (15). */
+const TASKS = [
+  ...[0, 1, 2].map(sum),
+  '{"query": "broken',
+  ...[3, 4, 5].map(sum),
+  JSON.stringify({ query: '', correct: '3' }),
+  ...[6, 7, 8, 9, 10, 11].map(sum),
+  sum(0)
+].join('\n')
+const TRACES = Array.from({ length: 30 }, (_, i) =>
+  JSON.stringify({
+    messages: [
+      { role: 'user', content: `Compute ${i}+1.` },
+      { role: 'assistant', content: `<think>\n${i} and one more is ${i + 1}.\n</think>\n\\boxed{${i + 1}}` }
+    ]
+  })
+).join('\n')
+
+describeApp('datasets', () => {
+  const folder = workspaceFolder()
+  const files = join(folder.path, 'files')
+  let app: App
+  let browser: Browser
+  let tab: Tab
+  let page: Page
+
+  beforeAll(async () => {
+    mkdirSync(files)
+    writeFileSync(join(files, 'sums.jsonl'), TASKS)
+    writeFileSync(join(files, 'traces.jsonl'), TRACES)
+    writeFileSync(join(files, 'empty.jsonl'), '')
+    app = await startApp(folder.path)
+    browser = await openBrowser()
+    tab = await openTab(browser, app)
+    page = tab.page
+  }, 120_000)
+  afterAll(async () => {
+    await browser?.close()
+    await app?.stop()
+    folder.remove()
+  }, 60_000)
+
+  const drop = (name: string): Promise<void> => page.setInputFiles('input[type=file]', join(files, name))
+  const choose = async (label: string, option: string | RegExp): Promise<void> => {
+    await page.getByRole('dialog').getByLabel(label, { exact: true }).click()
+    await page.getByRole('option', { name: option }).click()
+  }
+
+  test('a file of an unknown form: the person says which column plays which part, bad lines are named', async () => {
+    await visit(page, app.origin, 'datasets')
+    await drop('sums.jsonl')
+    const dialog = page.getByRole('dialog')
+    await dialog.getByText('Choose a format').waitFor()
+    await choose('Format', /^Prompt and solution/)
+    await choose('solution required', 'correct')
+    await dialog.getByText('What is 0+0?').nth(1).waitFor()
+    expect(await dialog.getByRole('button', { name: 'Import', exact: true }).isEnabled()).toBe(true)
+    await dialog.getByText('rows would be left out').click()
+    expect(await dialog.getByText('line 4:').count()).toBe(1)
+    await picture(page, 'datasets-import', 'light')
+    expect(await seriousFaults(page)).toEqual([])
+    await dialog.getByRole('button', { name: 'Import', exact: true }).click()
+    await page.getByRole('dialog', { name: '2 rows left out' }).getByText('line 8:').waitFor()
+    await page.getByRole('dialog').getByRole('button', { name: 'Close', exact: true }).last().click()
+    await page.getByRole('heading', { level: 1, name: 'sums' }).waitFor()
+    expect(await page.getByText('1 duplicate').count()).toBe(1)
+  })
+
+  test('an empty file is refused with a sentence', async () => {
+    await visit(page, app.origin, 'datasets')
+    await drop('empty.jsonl')
+    await page.getByRole('dialog').getByRole('alert').waitFor()
+    await page.keyboard.press('Escape')
+  })
+
+  test('rows are found by search; without duplicates one is fewer; a split has two parts', async () => {
+    await visit(page, app.origin, 'datasets')
+    await page.getByRole('link', { name: 'sums' }).click()
+    await page.getByLabel('Search rows').fill('9+9')
+    await page.getByText('1 row', { exact: true }).waitFor()
+    await page.getByLabel('Search rows').fill('')
+    await page.getByText('13 rows', { exact: true }).first().waitFor()
+    await page.getByRole('button', { name: 'Without duplicates' }).click()
+    await page.getByText('12 rows', { exact: true }).first().waitFor()
+    await page.getByRole('button', { name: 'Split…' }).click()
+    await page.getByLabel('Held out').fill('25')
+    await page.getByText('9 to train on, 3 held out').waitFor()
+    await page.getByRole('button', { name: 'Split', exact: true }).click()
+    await page.getByRole('heading', { level: 1, name: 'Datasets' }).waitFor()
+    await expect.poll(() => page.locator('tbody tr').count()).toBe(4)
+  })
+
+  test('traces: tokens show what is trained on, lengths stand against the context', async () => {
+    await visit(page, app.origin, 'datasets')
+    await drop('traces.jsonl')
+    await page.getByRole('dialog').getByRole('button', { name: 'Import', exact: true }).click()
+    await page.getByRole('heading', { level: 1, name: 'traces' }).waitFor()
+    await page.getByRole('region', { name: 'Rows' }).getByText('Compute 3+1.').click()
+    await page.getByRole('tab', { name: 'Tokens' }).click()
+    await page.getByText(/tokens, \d+ trained on/).waitFor()
+    const trained = page.locator('span[title$=", trained on"]')
+    expect((await trained.allInnerTexts()).join('')).toContain('3 and one more is 4.')
+    expect((await trained.allInnerTexts()).join('')).not.toContain('Compute')
+    for (const theme of THEMES) {
+      await page.evaluate((name) => (document.documentElement.dataset['theme'] = name), theme)
+      await picture(page, 'dataset-tokens', theme)
+      expect(await seriousFaults(page)).toEqual([])
+    }
+    await page.getByRole('tab', { name: 'Token lengths' }).click()
+    await page.getByText(/All 30 counted samples fit into/).waitFor()
+    await picture(page, 'dataset-lengths', 'dark')
+    expect(await seriousFaults(page)).toEqual([])
+    await page.reload()
+    await page.getByText(/All 30 counted samples fit into/).waitFor()
+  })
+
+  test('the trash gives back; an export is the rows', async () => {
+    await visit(page, app.origin, 'datasets')
+    const menu = page.getByRole('button', { name: 'More to do with traces' })
+    await menu.click()
+    const download = page.waitForEvent('download')
+    await page.getByRole('menuitem', { name: 'Export as JSONL' }).click()
+    const lines = readFileSync(await (await download).path(), 'utf8')
+      .trim()
+      .split('\n')
+    expect(lines).toHaveLength(30)
+    await menu.click()
+    await page.getByRole('menuitem', { name: 'To the trash' }).click()
+    await expect.poll(() => page.getByRole('link', { name: 'traces' }).count()).toBe(0)
+    await page.getByRole('button', { name: 'Undo' }).click()
+    await page.getByRole('link', { name: 'traces' }).waitFor()
+    expect(tab.errors).toEqual([])
+  })
+})

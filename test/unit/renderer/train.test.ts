@@ -1,0 +1,101 @@
+import { expect, test } from 'vitest'
+import type { Field } from '../../../src/shared/contract/recipes.ts'
+import { sections } from '../../../src/renderer/pages/train/sections.ts'
+import {
+  isChanged,
+  matchingFields,
+  parseSetting,
+  rangeText,
+  showSetting,
+  valueAt,
+  withValue
+} from '../../../src/renderer/pages/train/setting-value.ts'
+
+const field = (over: Partial<Field>): Field => ({
+  path: 'max_steps',
+  name: 'max_steps',
+  type: 'integer',
+  required: false,
+  description: 'report: 90',
+  ...over
+})
+
+test('values are read and written by dotted paths; an emptied group goes', () => {
+  const values = { kind: 'grpo', optimizer: { learning_rate: 2e-5 } }
+  expect(valueAt(values, 'optimizer.learning_rate')).toBe(2e-5)
+  expect(valueAt(values, 'optimizer.toString')).toBeUndefined()
+  expect(valueAt(null, 'kind')).toBeUndefined()
+  expect(withValue(values, 'lora.r', 8)).toEqual({ ...values, lora: { r: 8 } })
+  expect(withValue(values, 'optimizer.learning_rate', null)).toEqual({ kind: 'grpo' })
+  expect(Object.keys(withValue(values, 'kind', 'sft'))).toEqual(['kind', 'optimizer'])
+})
+
+test.each<[Partial<Field>, string, unknown]>([
+  [{}, ' 12 ', { value: 12 }],
+  [{}, '', { value: null }],
+  [{ required: true }, '', { problem: 'max_steps is needed' }],
+  [{}, '1.5', { problem: 'max_steps is a whole number' }],
+  [{ exclusiveMinimum: 0 }, '0', { problem: 'max_steps must be 1 or more' }],
+  [{ type: 'number', exclusiveMinimum: 0, maximum: 5 }, '6', { problem: 'max_steps must be more than 0, up to 5' }],
+  [{ type: 'number' }, '2e-4', { value: 2e-4 }],
+  [{ type: 'number' }, '0x10', { problem: 'max_steps is a number, such as 0.1' }],
+  [{ type: 'number', default: 2e-4 }, 'fast', { problem: 'max_steps is a number, such as 2e-4' }],
+  [{ type: 'path' }, '/models/a.gguf', { value: '/models/a.gguf' }]
+])('%o reads %j', (over, text, expected) => {
+  expect(parseSetting(field(over), text)).toEqual(expected)
+})
+
+test('ranges of the schema’s own making are not shown', () => {
+  expect(rangeText(field({ minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER }))).toBe('')
+  expect(rangeText(field({ type: 'number', minimum: 0, maximum: 1 }))).toBe('0 or more, up to 1')
+})
+
+test('values are shown short', () => {
+  expect([2e-5, 8 / 13, 0.25, 1e-8, 90, ['a', 'b'], true, undefined, [{ file: 'x' }]].map(showSetting)).toEqual([
+    '2e-5',
+    '0.61538',
+    '0.25',
+    '1e-8',
+    '90',
+    'a, b',
+    'true',
+    '',
+    '1 entries'
+  ])
+})
+
+test('changed means: written, and not the default', () => {
+  const steps = field({ default: 90 })
+  expect([{}, { max_steps: 90 }, { max_steps: 9 }].map((values) => isChanged(steps, values))).toEqual([
+    false,
+    false,
+    true
+  ])
+})
+
+test('a search keeps a group for what is inside', () => {
+  const lora = field({
+    path: 'lora',
+    name: 'lora',
+    type: 'group',
+    description: '',
+    fields: [
+      field({ path: 'lora.r', name: 'r', description: 'rank' }),
+      field({ path: 'lora.x', name: 'x', description: '' })
+    ]
+  })
+  const found = matchingFields([lora, field({})], 'rank')
+  expect(found.map((one) => [one.path, one.fields?.map((inner) => inner.path)])).toEqual([['lora', ['lora.r']]])
+})
+
+test('every setting stands in exactly one section, unknown ones in the last', () => {
+  const names = ['kind', 'base', 'max_steps', 'lora', 'brand_new']
+  const made = sections(names.map((name) => field({ name, path: name })))
+  expect(made.flatMap((section) => section.fields.map((one) => one.name))).toEqual([
+    'base',
+    'max_steps',
+    'lora',
+    'brand_new'
+  ])
+  expect(made.at(-1)?.title).toBe('More')
+})
