@@ -117,7 +117,9 @@ describe.each(NAMES)('%s', (name) => {
     trainer.score(pack([randomSequence(320, 1, SMALL.vocabulary)], 320)[0]!)
     expect(bytes.scratch).toBe(trainer.bytes.scratch)
     const planned = bytes.boundaries + bytes.activations
-    expect(Math.abs(planned / trainer.bytes.activations - 1)).toBeLessThan(0.02)
+    const taken = trainer.bytes.activations // with masks, of which the plan knows the most there can be
+    expect(taken).toBeGreaterThan(0.98 * planned)
+    expect(taken).toBeLessThan(1.02 * (planned + bytes.masks))
     expect(Math.abs(bytes.gradients / parameters.bytes.gradients - 1)).toBeLessThan(0.02)
     expect(Math.abs(bytes.copies / parameters.bytes.copies - 1)).toBeLessThan(0.02)
   })

@@ -90,7 +90,7 @@ test('the run leaves a base with the trained rows, resumes bit by bit, and is ex
     agreement: { agrees: boolean }
   }
   expect(exported.agreement.agrees).toBe(true)
-  expect(readdirSync(to).sort()).toEqual(['README.md', 'adapter.gguf', 'base.gguf', 'peft'])
+  expect(readdirSync(to).sort()).toEqual(['Modelfile', 'README.md', 'adapter.gguf', 'base.gguf', 'peft'])
   expect(readFileSync(join(to, 'base.gguf')).equals(readFileSync(join(whole, 'base.gguf')))).toBe(true)
   expect(readFileSync(join(to, 'README.md'), 'utf8')).toContain('embedding and head rows of `<think>`')
 })

@@ -26,6 +26,8 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
     'zod',
     'yaml'
   ],
+  /** Files that are there whole or not at all. */
+  'main/files': ['shared', 'node:'],
   'main/reasoning': ['shared', '@cortex-js/compute-engine'],
   'main/data/prepare': ['shared', 'main/reasoning', 'node:', 'yaml', 'zod'],
   'main/data/models': ['shared', 'main/data/prepare', 'node:', 'node-llama-cpp'], // its GGUF header reader and downloader
@@ -40,10 +42,11 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
     'papaparse'
   ],
   'main/data/store': ['shared', 'node:', 'better-sqlite3'],
-  'main/engine': ['shared', 'node:', 'koffi', 'node-llama-cpp', '@huggingface/jinja'],
+  'main/engine': ['shared', 'main/files', 'node:', 'koffi', 'node-llama-cpp', '@huggingface/jinja'],
   'main/policy': ['shared', 'main/reasoning', 'main/data/prepare', 'main/engine', 'node:'],
   'main/evaluation': [
     'shared',
+    'main/files',
     'main/reasoning',
     'main/data/prepare',
     'main/engine',
@@ -54,6 +57,7 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
   ],
   'main/training': [
     'shared',
+    'main/files',
     'main/reasoning',
     'main/data/prepare',
     'main/engine',
@@ -67,6 +71,7 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
   // What the host may use of evaluation and policy is their pure part: results, statistics, tasks. The engine stays away.
   'main/ipc': [
     'shared',
+    'main/files',
     'main/reasoning',
     'main/data/prepare',
     'main/data/models',
@@ -90,6 +95,7 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
   'main/serve': ['shared', 'main/ipc', 'node:', 'ws', '@orpc/server'],
   'main/commands': [
     'shared',
+    'main/files',
     'main/data/prepare',
     'main/data/models',
     'main/jobs',

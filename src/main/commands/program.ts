@@ -21,7 +21,7 @@ import { EXIT_CODE_TABLE } from './exit-codes.ts'
 import { prepareInput, PREPARE_OPTIONS } from './prepare-options.ts'
 import { existingRun, keepRecipe, recipeOfRun, refuseOccupied, shown } from './run-folder.ts'
 import { runJob } from './run-job.ts'
-import { writeWholeFiles } from './whole-file.ts'
+import { writeWholeFiles } from '../files/whole-file.ts'
 
 export type Host = { readonly workerPath: string; readonly version: string; readonly streams: Streams }
 

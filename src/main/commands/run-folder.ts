@@ -6,7 +6,7 @@ import { AppError } from '../../shared/errors.ts'
 import type { Recipe } from '../../shared/recipe.ts'
 import type { RecipeFile } from '../data/prepare/recipe-file.ts'
 import { readRecipeFile } from '../data/prepare/recipe-file.ts'
-import { writeWholeFiles } from './whole-file.ts'
+import { writeWholeFiles } from '../files/whole-file.ts'
 
 const RECIPE = 'recipe.yaml'
 /** What a run that got nowhere leaves behind; a new one may replace it. */

@@ -9,7 +9,7 @@ import { AppError } from '../../shared/errors.ts'
 import { headerLayout, headerWith } from './gguf-header.ts'
 import type { HeaderLayout } from './gguf-header.ts'
 import type { GgufValue } from './gguf-writer.ts'
-import { appearsWhole } from './whole-file.ts'
+import { appearsWhole } from '../files/whole-file.ts'
 
 /** Bytes that lie at `offset` in the source file and are replaced. */
 export type BytePatch = { readonly offset: number; readonly bytes: Uint8Array }

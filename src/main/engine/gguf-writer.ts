@@ -5,7 +5,7 @@ import type { Backend } from './backend.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import type { Tensor } from './tensor.ts'
-import { writeWholeFile } from './whole-file.ts'
+import { writeWholeFile } from '../files/whole-file.ts'
 
 export type GgufValue =
   | { readonly kind: 'text'; readonly value: string }

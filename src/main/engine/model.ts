@@ -12,7 +12,7 @@ import type { GgufInfo } from './gguf.ts'
 import { contiguousStrides, TensorPool, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 import { Vocabulary } from './vocabulary.ts'
-import { readWhole } from './whole-file.ts'
+import { readWhole } from '../files/whole-file.ts'
 
 const LOAD_MODE = { copy: 0, mmap: 1 } as const
 

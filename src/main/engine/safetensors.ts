@@ -1,7 +1,7 @@
 /** Safetensors files: read as F32 (from F32, F16, BF16), I32 or I64, written as F32. An 8-byte length, a JSON header, the data (huggingface/safetensors, format notes). */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
-import { writeWholeFile } from './whole-file.ts'
+import { writeWholeFile } from '../files/whole-file.ts'
 
 /** Row-major: the last dimension is contiguous, so ggml's ne reversed. */
 export type SafeTensor = { readonly shape: readonly number[]; readonly data: Float32Array | Int32Array | BigInt64Array }

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
-import { writeWholeFile } from '../engine/whole-file.ts'
+import { writeWholeFile } from '../files/whole-file.ts'
 import type { ReportData, StageResult, TraceComparison } from './report/data.ts'
 
 export const RECIPE_FILE = 'recipe.yaml'

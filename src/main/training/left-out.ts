@@ -1,7 +1,7 @@
 /** Samples that are not learned from: a sentence for the terminal, the whole list for a file. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeWholeFile } from '../engine/whole-file.ts'
+import { writeWholeFile } from '../files/whole-file.ts'
 
 /** One sample that was left out; `tokens` where it was counted, which is where it is too long. */
 export type LeftOut = {

@@ -8,7 +8,7 @@ import { AppError } from '../../shared/errors.ts'
 import type { Emit, Metrics, RunEvent } from '../../shared/event.ts'
 import { bestCheckpoint, latestCheckpoint, pruneCheckpoints, recipeHash, writeCheckpoint } from './checkpoint.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
-import { writeWholeFile } from '../engine/whole-file.ts'
+import { writeWholeFile } from '../files/whole-file.ts'
 import { openRunLog } from './run-log.ts'
 import { stringify } from 'yaml'
 

@@ -11,7 +11,7 @@ import { deriveGguf } from '../engine/derived-gguf.ts'
 import { loadModel } from '../engine/model.ts'
 import { TrainedRows } from '../engine/trained-rows.ts'
 import type { Vocabulary } from '../engine/vocabulary.ts'
-import { writeWholeFile } from '../engine/whole-file.ts'
+import { writeWholeFile } from '../files/whole-file.ts'
 
 /** Their F32 values, beside an adapter or in a checkpoint. */
 export const ROWS_FILE = 'token_rows.bin'

@@ -1,5 +1,5 @@
 /** Files that are there whole or not at all, and reads that give all that was asked for. */
-import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
 
 /** `write` fills the file of a temporary name, which is then synced and renamed. Throws AppError('disk') and leaves nothing behind. */
@@ -22,6 +22,25 @@ export function writeWholeFile(path: string, write: (temporary: string) => void)
       'Check that the folder exists and that the disk has room.',
       { cause }
     )
+  }
+}
+
+/** Writes all of them beside their places first. Throws AppError('disk') and leaves nothing of any. */
+export function writeWholeFiles(files: ReadonlyMap<string, string>): void {
+  const partial = (path: string): string => `${path}.partial`
+  const placed: string[] = []
+  let at = ''
+  try {
+    for (const [path, text] of files) writeFileSync(partial((at = path)), text, { flush: true })
+    for (const path of files.keys()) {
+      renameSync(partial((at = path)), path)
+      placed.push(path)
+    }
+  } catch (cause) {
+    for (const path of files.keys()) rmSync(partial(path), { force: true })
+    for (const path of placed) rmSync(path, { force: true })
+    const why = (cause as Error).message
+    throw new AppError('disk', `${at} could not be written: ${why}`, 'Check that the folder can be written and that the disk has room.', { cause }) // prettier-ignore
   }
 }
 
