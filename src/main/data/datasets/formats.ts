@@ -159,14 +159,19 @@ export const useOf = (format: Format): Use => SPECS[format].use
 
 /** The columns that play a format's roles, or null when a needed one is missing. */
 export function mappingFor(format: Format, columns: readonly string[]): Mapping | null {
+  const found = knownRoles(format, columns)
   const { roles, optional } = SPECS[format]
+  return Object.keys(roles).every((role) => role in found || optional.includes(role)) ? found : null
+}
+
+/** The roles whose columns can be told by their names; a person chooses the others. */
+export function knownRoles(format: Format, columns: readonly string[]): Mapping {
   const found: Record<string, string> = {}
-  for (const [role, names] of Object.entries(roles)) {
+  for (const [role, names] of Object.entries(SPECS[format].roles)) {
     const column = names
       .map((name) => columns.find((one) => one.toLowerCase() === name && !Object.values(found).includes(one)))
       .find((one) => one !== undefined)
     if (column !== undefined) found[role] = column
-    else if (!optional.includes(role)) return null
   }
   return found
 }
