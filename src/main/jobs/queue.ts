@@ -70,7 +70,7 @@ export function createQueue(options: QueueOptions): Queue {
   const starting = new Set<Lease>()
   let paused = options.paused?.get() ?? false
   let closing = false
-  let idleWaiters: (() => void)[] = []
+  const idleWaiters: (() => void)[] = []
 
   for (const row of runs.withState('running')) {
     const reason = 'the app ended while this ran'

@@ -98,7 +98,7 @@ function needOf(info: GgufFileInfo): number | null {
     number
   )
   const tensors = info.fullTensorInfo ?? []
-  if (layers == null || width == null || hidden == null || tensors.length === 0) return null
+  if (!layers || !width || !hidden || tensors.length === 0) return null
   const size = ({ dimensions }: (typeof tensors)[number]): number =>
     dimensions.reduce<number>((n, d) => n * Number(d), 1)
   const starts = tensors.map(({ fileOffset }) => Number(fileOffset)).sort((a, b) => a - b)
