@@ -80,7 +80,7 @@ describeApp('datasets', () => {
     expect(await seriousFaults(page)).toEqual([])
     await dialog.getByRole('button', { name: 'Import', exact: true }).click()
     await page.getByRole('dialog', { name: '2 rows left out' }).getByText('line 8:').waitFor()
-    await page.getByRole('dialog').getByRole('button', { name: 'Close', exact: true }).last().click()
+    await page.getByRole('dialog').getByRole('button', { name: 'To the dataset' }).click()
     await page.getByRole('heading', { level: 1, name: 'sums' }).waitFor()
     expect(await page.getByText('1 duplicate').count()).toBe(1)
   })
