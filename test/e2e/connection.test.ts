@@ -18,13 +18,24 @@ function writeLongRun(workspace: string): void {
     const events = Array.from({ length: 5000 }, (_, i): { at: number; event: RunEvent } => {
       const step = (from + i) / 2 + 1
       const event: RunEvent = Number.isInteger(step)
-        ? { kind: 'step', step, of: EVENTS / 2, metrics: { reward: Math.sin(step / 9000), loss: 1 / (1 + step / 500), entropy: 0.4, kl: 0.1 } }
+        ? {
+            kind: 'step',
+            step,
+            of: EVENTS / 2,
+            metrics: { reward: Math.sin(step / 9000), loss: 1 / (1 + step / 500), entropy: 0.4, kl: 0.1 }
+          }
         : { kind: 'log', level: 'info', text: `line ${from + i}` }
       return { at: now + from + i, event }
     })
     store.events.append(run.number, { events, lines: events.map((_, i) => `\u001b[36mstep\u001b[0m line ${from + i}`) })
   }
-  store.runs.change(ID, { state: 'ended', how: 'done', reason: 'trained 100000 steps', started_at: now, ended_at: now + EVENTS })
+  store.runs.change(ID, {
+    state: 'ended',
+    how: 'done',
+    reason: 'trained 100000 steps',
+    started_at: now,
+    ended_at: now + EVENTS
+  })
   store.opened.close()
 }
 
@@ -60,8 +71,12 @@ describeApp('a long run and a bad connection', () => {
     const asked = Date.now()
     await page.getByRole('tab', { name: 'Settings' }).click()
     await page.getByRole('heading', { name: 'Recipe' }).waitFor()
-    const heap = await page.evaluate(() => (performance as unknown as { memory: { usedJSHeapSize: number } }).memory.usedJSHeapSize)
-    console.log(`after 200,000 terminal lines: a tab opens in ${Date.now() - asked} ms, heap ${(heap / 2 ** 20).toFixed(0)} MiB`)
+    const heap = await page.evaluate(
+      () => (performance as unknown as { memory: { usedJSHeapSize: number } }).memory.usedJSHeapSize
+    )
+    console.log(
+      `after 200,000 terminal lines: a tab opens in ${Date.now() - asked} ms, heap ${(heap / 2 ** 20).toFixed(0)} MiB`
+    )
     expect(heap).toBeLessThan(400 * 2 ** 20)
     expect(errors).toEqual([])
     await context.close()

@@ -1,7 +1,17 @@
 /** Every page in both themes, empty and with a finished run: no serious accessibility fault, a picture of each. */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeApp, openBrowser, openTab, picture, seriousFaults, startApp, THEMES, visit, workspaceFolder } from './rig.ts'
+import {
+  describeApp,
+  openBrowser,
+  openTab,
+  picture,
+  seriousFaults,
+  startApp,
+  THEMES,
+  visit,
+  workspaceFolder
+} from './rig.ts'
 import type { App } from './rig.ts'
 
 const PAGES = ['', 'train', 'runs', 'compare', 'evaluate', 'models', 'datasets', 'play', 'reward', 'settings'] as const

@@ -26,7 +26,12 @@ export const describeApp = (name: string, body: () => void): void => {
   else describe(name, body)
 }
 
-export type App = { readonly address: string; readonly origin: string; readonly pid: number; readonly stop: () => Promise<void> }
+export type App = {
+  readonly address: string
+  readonly origin: string
+  readonly pid: number
+  readonly stop: () => Promise<void>
+}
 
 /** A new empty folder under the system's temporary one; `remove` deletes it. */
 export function workspaceFolder(): { readonly path: string; readonly remove: () => void } {
@@ -69,7 +74,11 @@ export const openBrowser = (): Promise<Browser> =>
 
 /** A tab on the app in a fresh profile; `errors` collects what the page throws. */
 export async function openTab(browser: Browser, app: App, theme: Theme = 'light'): Promise<Tab> {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, colorScheme: theme, acceptDownloads: true })
+  const context = await browser.newContext({
+    viewport: { width: 1280, height: 720 },
+    colorScheme: theme,
+    acceptDownloads: true
+  })
   const page = await context.newPage()
   page.setDefaultTimeout(60_000)
   const errors: string[] = []
@@ -91,7 +100,10 @@ export async function seriousFaults(page: Page): Promise<string[]> {
   const { violations } = await new AxeBuilder({ page }).analyze()
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target.join(' ')} ${failureSummary?.split('\n')[1]?.trim() ?? ''}`).join('; ')}`)
+    .map(
+      ({ id, nodes }) =>
+        `${id}: ${nodes.map(({ target, failureSummary }) => `${target.join(' ')} ${failureSummary?.split('\n')[1]?.trim() ?? ''}`).join('; ')}`
+    )
 }
 
 /** A picture as build output: `out/screenshots/NAME-THEME.png`. */

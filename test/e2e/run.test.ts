@@ -4,7 +4,17 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeApp, openBrowser, openTab, picture, seriousFaults, startApp, THEMES, visit, workspaceFolder } from './rig.ts'
+import {
+  describeApp,
+  openBrowser,
+  openTab,
+  picture,
+  seriousFaults,
+  startApp,
+  THEMES,
+  visit,
+  workspaceFolder
+} from './rig.ts'
 import type { App, Tab } from './rig.ts'
 
 /** A short demo takes half a minute alone on a machine, several on one that is busy. */
@@ -13,7 +23,11 @@ const PATIENCE = 400_000
 /** The processes under a process, by the system's own list. */
 const childrenOf = (pid: number): number[] => {
   try {
-    return execFileSync('pgrep', ['-P', String(pid)]).toString().trim().split('\n').map(Number)
+    return execFileSync('pgrep', ['-P', String(pid)])
+      .toString()
+      .trim()
+      .split('\n')
+      .map(Number)
   } catch {
     return []
   }
@@ -21,12 +35,14 @@ const childrenOf = (pid: number): number[] => {
 
 const state = (page: Page): Promise<string> => page.locator('main header').innerText()
 const tab = (page: Page, name: string): Promise<void> => page.getByRole('tab', { name }).click()
+const idIn = (page: Page): string | undefined => /runs\/(\w+)/.exec(page.url())?.[1]
 const startShortDemo = async (page: Page): Promise<string> => {
+  const before = idIn(page)
   await page.keyboard.press('Control+k')
   await page.getByPlaceholder('Go to, do, find a run…').fill('short demo')
   await page.getByRole('option', { name: 'Run the short demo' }).click()
-  await page.waitForURL(/#\/runs\/\w+/)
-  return /runs\/(\w+)/.exec(page.url())![1]!
+  await expect.poll(() => idIn(page)).not.toBe(before)
+  return idIn(page)!
 }
 
 describeApp('a run in the browser', () => {
@@ -58,21 +74,27 @@ describeApp('a run in the browser', () => {
     expect(faults).toEqual([])
   })
 
-  test('live: steps come by themselves, a reload and a second tab show the same', async () => {
-    const { page } = first
-    await page.getByRole('figure', { name: /^Loss\. training: [1-9]/ }).waitFor({ timeout: PATIENCE })
-    const second = await openTab(browser, app, 'dark')
-    await visit(second.page, app.origin, `runs/${demo}`)
-    await page.reload()
-    for (const { page } of [first, second]) {
-      await page.getByRole('figure', { name: /^Loss\. training: [3-9]/ }).waitFor({ timeout: PATIENCE })
-      await page.getByText('Done', { exact: true }).first().waitFor({ timeout: PATIENCE })
-      // All six steps of SFT, whoever came when.
-      expect(await page.getByRole('figure', { name: /^Loss\./ }).getAttribute('aria-label')).toMatch(/training: 6 points/)
-    }
-    expect(second.errors).toEqual([])
-    await second.context.close()
-  }, 2 * PATIENCE)
+  test(
+    'live: steps come by themselves, a reload and a second tab show the same',
+    async () => {
+      const { page } = first
+      await page.getByRole('figure', { name: /^Loss\. training: [1-9]/ }).waitFor({ timeout: PATIENCE })
+      const second = await openTab(browser, app, 'dark')
+      await visit(second.page, app.origin, `runs/${demo}`)
+      await page.reload()
+      for (const { page } of [first, second]) {
+        await page.getByRole('figure', { name: /^Loss\. training: [3-9]/ }).waitFor({ timeout: PATIENCE })
+        await page.getByText('Done', { exact: true }).first().waitFor({ timeout: PATIENCE })
+        // All six steps of SFT, whoever came when.
+        expect(await page.getByRole('figure', { name: /^Loss\./ }).getAttribute('aria-label')).toMatch(
+          /training: 6 points/
+        )
+      }
+      expect(second.errors).toEqual([])
+      await second.context.close()
+    },
+    2 * PATIENCE
+  )
 
   test('the group explorer shows every rollout of any step, with its reward taken apart', async () => {
     const { page } = first
@@ -80,7 +102,12 @@ describeApp('a run in the browser', () => {
     const rollouts = page.getByRole('list', { name: 'Rollouts' })
     await rollouts.waitFor()
     expect(await rollouts.getByRole('listitem').count()).toBe(4)
-    expect(await page.getByRole('navigation', { name: /Groups of step/ }).getByRole('listitem').count()).toBe(4)
+    expect(
+      await page
+        .getByRole('navigation', { name: /Groups of step/ })
+        .getByRole('listitem')
+        .count()
+    ).toBe(4)
     const words = await page.locator('main').innerText()
     expect(words).toMatch(/no gradient from this group|It pushes towards/)
     expect(words).toMatch(/advantage in its group/)
@@ -128,24 +155,30 @@ describeApp('a run in the browser', () => {
     await page.keyboard.press('Escape')
   })
 
-  test('a killed worker: the run says so, keeps what was recorded, and goes on from its checkpoint', async () => {
-    const { page } = first
-    const id = await startShortDemo(page)
-    const checkpoint = (): boolean => {
-      const runs = readdirSync(join(folder.path, 'runs')).sort()
-      return existsSync(join(folder.path, 'runs', runs.at(-1)!, '2-sft', 'checkpoint-3', 'manifest.json'))
-    }
-    await expect.poll(checkpoint, { timeout: PATIENCE, interval: 20 }).toBe(true)
-    for (const pid of childrenOf(app.pid)) process.kill(pid, 'SIGKILL')
-    await page.getByRole('alert').filter({ hasText: 'The worker crashed' }).waitFor()
-    await picture(page, 'run-crashed', 'light')
-    expect(await state(page)).toMatch(/Crashed/)
-    await page.getByRole('figure', { name: /^Loss\. training: [3-9]/ }).waitFor()
-    await page.getByRole('button', { name: 'Resume' }).click()
-    await page.getByText('Done', { exact: true }).first().waitFor({ timeout: PATIENCE })
-    expect(await page.getByRole('figure', { name: /^Loss\./ }).getAttribute('aria-label')).toMatch(/training: 6 points/)
-    expect(id).not.toBe(demo)
-  }, 2 * PATIENCE)
+  test(
+    'a killed worker: the run says so, keeps what was recorded, and goes on from its checkpoint',
+    async () => {
+      const { page } = first
+      const id = await startShortDemo(page)
+      const checkpoint = (): boolean => {
+        const runs = readdirSync(join(folder.path, 'runs')).sort()
+        return existsSync(join(folder.path, 'runs', runs.at(-1)!, '2-sft', 'checkpoint-3', 'manifest.json'))
+      }
+      await expect.poll(checkpoint, { timeout: PATIENCE, interval: 20 }).toBe(true)
+      for (const pid of childrenOf(app.pid)) process.kill(pid, 'SIGKILL')
+      await page.getByRole('alert').filter({ hasText: 'The worker crashed' }).waitFor()
+      await picture(page, 'run-crashed', 'light')
+      expect(await state(page)).toMatch(/Crashed/)
+      await page.getByRole('figure', { name: /^Loss\. training: [3-9]/ }).waitFor()
+      await page.getByRole('button', { name: 'Resume' }).click()
+      await page.getByText('Done', { exact: true }).first().waitFor({ timeout: PATIENCE })
+      expect(await page.getByRole('figure', { name: /^Loss\./ }).getAttribute('aria-label')).toMatch(
+        /training: 6 points/
+      )
+      expect(idIn(page)).toBe(id)
+    },
+    2 * PATIENCE
+  )
 
   test('compare: what was set differently, the curves, and a test that says when there is no difference', async () => {
     const { page } = first
@@ -169,7 +202,7 @@ describeApp('a run in the browser', () => {
     await page.getByRole('checkbox', { name: 'Choose Short demo' }).first().click()
     await page.getByRole('button', { name: 'Trash' }).click()
     await page.getByText('is in the trash').waitFor()
-    expect(await page.getByRole('checkbox', { name: 'Choose Short demo' }).count()).toBe(1)
+    await expect.poll(() => page.getByRole('checkbox', { name: 'Choose Short demo' }).count()).toBe(1)
     await page.getByRole('button', { name: 'Undo' }).click()
     await expect.poll(() => page.getByRole('checkbox', { name: 'Choose Short demo' }).count()).toBe(2)
   })

@@ -31,7 +31,10 @@ export function runCalls(host: Host): Calls<'runs'> {
         recipeYaml: recipeOf(row),
         checkpoints: checkpointsOf(row),
         planLines: plan?.kind === 'plan' ? [...plan.lines] : [],
-        stages: Object.entries(JSON.parse(row.stages) as Record<string, number>).map(([name, after]) => ({ name, after }))
+        stages: Object.entries(JSON.parse(row.stages) as Record<string, number>).map(([name, after]) => ({
+          name,
+          after
+        }))
       }
     },
     start: async (asked) => summaryOf(host, await startRun(host, asked)),

@@ -10,7 +10,9 @@ const quoted = (text: string): string => (/[",\n]/.test(text) ? `"${text.replace
 export function curvesCsv(curves: readonly Curve[], x = 'step'): string {
   const [steps, ...columns] = joined(curves)
   const head = [x, ...curves.map(({ label }) => quoted(label))].join(',')
-  return [head, ...steps.map((step, i) => [step, ...columns.map((column) => column[i] ?? '')].join(','))].join('\n') + '\n'
+  return (
+    [head, ...steps.map((step, i) => [step, ...columns.map((column) => column[i] ?? '')].join(','))].join('\n') + '\n'
+  )
 }
 
 const escaped = (text: string): string =>
@@ -28,7 +30,12 @@ export function ticks(low: number, high: number, n = 5): number[] {
 }
 
 /** A self-contained picture for a paper: white ground, axes, a legend. */
-export function curvesSvg(title: string, unit: string, curves: readonly Curve[], size = { width: 720, height: 400 }): string {
+export function curvesSvg(
+  title: string,
+  unit: string,
+  curves: readonly Curve[],
+  size = { width: 720, height: 400 }
+): string {
   const { width, height } = size
   const box = { left: 64, right: 16, top: 40, bottom: 64 + 16 * Math.ceil(curves.length / 4) }
   const steps = curves.flatMap(({ step }) => step)

@@ -28,7 +28,9 @@ const marked = new Marked({ async: false, gfm: true, breaks: true }).use({
       start: (text) => text.search(/\$|\\\(|\\boxed\{/),
       tokenizer(text) {
         const found = INLINE.exec(text)
-        return found === null ? undefined : { type: 'formula', raw: found[0], text: found[1] ?? found[2] ?? found[3] ?? '' }
+        return found === null
+          ? undefined
+          : { type: 'formula', raw: found[0], text: found[1] ?? found[2] ?? found[3] ?? '' }
       },
       renderer: (token) => formula(token['text'] as string, false)
     }

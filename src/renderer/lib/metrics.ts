@@ -37,7 +37,8 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'loss',
     title: 'Loss',
-    about: 'Negative log-likelihood of the trained tokens. Falls quickly, then slowly; held-out loss that rises while this falls means the traces are being memorised.',
+    about:
+      'Negative log-likelihood of the trained tokens. Falls quickly, then slowly; held-out loss that rises while this falls means the traces are being memorised.',
     unit: 'nats per token',
     format: plain,
     label: named({ loss: 'training', 'eval/loss': 'held out' })
@@ -45,7 +46,8 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'reward',
     title: 'Reward',
-    about: 'Mean reward of the rollouts. Should rise by about 0.15 within twenty steps; flat from the start means that the tasks are too hard or too easy.',
+    about:
+      'Mean reward of the rollouts. Should rise by about 0.15 within twenty steps; flat from the start means that the tasks are too hard or too easy.',
     unit: '',
     format: plain,
     label: named({ reward: 'mean', reward_std: 'deviation in a group' })
@@ -74,7 +76,8 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'length',
     title: 'Response length by verdict',
-    about: 'Mean tokens of a response. Correct ones that grow while wrong ones shrink is what the reward asks for; all of them at the limit is not.',
+    about:
+      'Mean tokens of a response. Correct ones that grow while wrong ones shrink is what the reward asks for; all of them at the limit is not.',
     unit: 'tokens',
     format: tokens,
     label: named({
@@ -104,7 +107,8 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'clipped',
     title: 'Cut off at the limit',
-    about: 'Share of responses that reached max_completion_length. Over 30 % the limit is too short or the policy rambles.',
+    about:
+      'Share of responses that reached max_completion_length. Over 30 % the limit is too short or the policy rambles.',
     unit: '',
     format: share,
     label: named({ 'completions/clipped_ratio': 'rollouts', 'eval/completions/clipped_ratio': 'held out' })
@@ -144,7 +148,8 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'logprob-difference',
     title: '|Δ logprob| sampler and trainer',
-    about: 'How far the decoder and the trainer disagree about the same tokens. More than 0.05 on average makes the update off-policy.',
+    about:
+      'How far the decoder and the trainer disagree about the same tokens. More than 0.05 on average makes the update off-policy.',
     unit: 'nats per token',
     format: plain,
     label: matching(/^sampling\/sampling_logp_difference\/(mean|max)$/)

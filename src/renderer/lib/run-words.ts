@@ -48,7 +48,8 @@ export function stateSentence(run: RunSummary, now: number): string {
     case 'queued':
       return state.place === 0 ? 'Next in the queue.' : `Waiting; ${state.place} ahead of it.`
     case 'running': {
-      const at = state.of === null || state.step === null ? state.phase : `${state.phase}, step ${state.step} of ${state.of}`
+      const at =
+        state.of === null || state.step === null ? state.phase : `${state.phase}, step ${state.step} of ${state.of}`
       const left = state.remainingMs === null ? '' : `, about ${duration(state.remainingMs)} left`
       return state.stopping ? `Stopping: ${at}.` : `${capital(at)}${left}.`
     }
@@ -61,7 +62,8 @@ export function stateSentence(run: RunSummary, now: number): string {
 export function shareDone(state: RunState): number | null {
   if (state.kind !== 'running') return null
   const inner = state.progress && state.progress.of > 0 ? state.progress.done / state.progress.of : 0
-  if (state.step !== null && state.of !== null && state.of > 0) return Math.min(1, (state.step + Math.min(inner, 0.99)) / state.of)
+  if (state.step !== null && state.of !== null && state.of > 0)
+    return Math.min(1, (state.step + Math.min(inner, 0.99)) / state.of)
   return state.progress ? inner : null
 }
 

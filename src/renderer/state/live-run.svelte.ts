@@ -47,7 +47,11 @@ export class LiveRun {
     while (!signal.aborted) {
       try {
         cursor ??= await this.#load()
-        const { events, cursor: reached, state } = await api.runs.follow(
+        const {
+          events,
+          cursor: reached,
+          state
+        } = await api.runs.follow(
           { id: this.id, after: cursor, limit: 5000, waitMs: this.state === undefined ? 0 : 20_000 },
           { signal }
         )

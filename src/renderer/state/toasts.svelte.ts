@@ -24,7 +24,11 @@ class Toasts {
   /** Says what went wrong, in the words of the refusal. A lost connection is the banner's matter. */
   problem(error: unknown): void {
     const { message, hint, lost } = problemOf(error)
-    this.#add({ text: message, hint: lost ? 'It is not known whether the host did this: look before you repeat it.' : hint, tone: 'wrong' })
+    this.#add({
+      text: message,
+      hint: lost ? 'It is not known whether the host did this: look before you repeat it.' : hint,
+      tone: 'wrong'
+    })
   }
 
   close(id: number): void {
