@@ -12,7 +12,12 @@ export default ts.config(
     files: ['**/*.ts', '**/*.svelte'],
     languageOptions: {
       parserOptions: {
-        project: ['./tsconfig.shared.json', './tsconfig.renderer.json', './tsconfig.main.json'],
+        project: [
+          './tsconfig.shared.json',
+          './tsconfig.renderer.json',
+          './tsconfig.main.json',
+          './tsconfig.tests.json'
+        ],
         tsconfigRootDir: import.meta.dirname,
         extraFileExtensions: ['.svelte'],
         parser: ts.parser

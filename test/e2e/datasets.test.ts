@@ -60,8 +60,8 @@ describeApp('datasets', () => {
   }, 60_000)
 
   const drop = (name: string): Promise<void> => page.setInputFiles('input[type=file]', join(files, name))
-  const choose = async (label: string, option: string | RegExp): Promise<void> => {
-    await page.getByRole('dialog').getByLabel(label, { exact: true }).click()
+  const choose = async (label: RegExp, option: string | RegExp): Promise<void> => {
+    await page.getByRole('dialog').getByLabel(label).click()
     await page.getByRole('option', { name: option }).click()
   }
 
@@ -70,8 +70,8 @@ describeApp('datasets', () => {
     await drop('sums.jsonl')
     const dialog = page.getByRole('dialog')
     await dialog.getByText('Choose a format').waitFor()
-    await choose('Format', /^Prompt and solution/)
-    await choose('solution required', 'correct')
+    await choose(/^Format/, /^Prompt and solution/)
+    await choose(/^solution/, 'correct')
     await dialog.getByText('What is 0+0?').nth(1).waitFor()
     expect(await dialog.getByRole('button', { name: 'Import', exact: true }).isEnabled()).toBe(true)
     await dialog.getByText('rows would be left out').click()
@@ -80,7 +80,7 @@ describeApp('datasets', () => {
     expect(await seriousFaults(page)).toEqual([])
     await dialog.getByRole('button', { name: 'Import', exact: true }).click()
     await page.getByRole('dialog', { name: '2 rows left out' }).getByText('line 8:').waitFor()
-    await page.getByRole('dialog').getByRole('button', { name: 'Close', exact: true }).last().click()
+    await page.getByRole('dialog').getByRole('button', { name: 'To the dataset' }).click()
     await page.getByRole('heading', { level: 1, name: 'sums' }).waitFor()
     expect(await page.getByText('1 duplicate').count()).toBe(1)
   })

@@ -15,9 +15,9 @@ const KEPT = [
     since: 1,
     put: `INSERT INTO runs (number, id, kind, name, input, folder, state, created_at) VALUES (7, 'r', 'sft', 'old', '{}', '/f', 'ended', 5);
           INSERT INTO events VALUES (7, 1, 5, 'step', 1, '{"kind":"step"}');
-          INSERT INTO metrics VALUES (1, 'loss'); INSERT INTO points VALUES (7, 1, 1, 0.5)`,
-    get: `SELECT runs.name, value FROM runs JOIN points ON run = number`,
-    is: { name: 'old', value: 0.5 }
+          INSERT INTO metrics VALUES (1, 'loss')`,
+    get: `SELECT runs.name, step FROM runs JOIN events ON run = number`,
+    is: { name: 'old', step: 1 }
   },
   {
     since: 2,

@@ -73,13 +73,14 @@ export function appCalls(host: Host): Calls<'app'> {
 /** What the last doctor run said of the device, in the fields a page shows. */
 function deviceOf(doctor: unknown): Machine['device'] {
   if (typeof doctor !== 'object' || doctor === null) return null
-  const { lines, device, backend, gemmGflops, verdict } = doctor as Record<string, unknown>
+  const { lines, device, description, gemm } = doctor as Record<string, unknown>
   const said = Array.isArray(lines) ? lines.map(String) : []
+  const rates = typeof gemm === 'object' && gemm !== null ? Object.values(gemm).map(Number) : []
   return {
-    name: typeof device === 'string' ? device : (said[0] ?? 'unknown'),
-    backend: typeof backend === 'string' ? backend : 'cpu',
-    gemmGflops: typeof gemmGflops === 'number' ? gemmGflops : null,
-    verdict: typeof verdict === 'string' ? verdict : (said.at(-1) ?? '')
+    name: typeof description === 'string' ? description : 'unknown',
+    backend: typeof device === 'string' ? device : 'CPU',
+    gemmGflops: rates.length > 0 ? Math.max(...rates) : null,
+    verdict: said.at(-1) ?? ''
   }
 }
 

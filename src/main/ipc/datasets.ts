@@ -7,7 +7,7 @@ import type { Issue } from '../../shared/contract/call.ts'
 import type { DatasetSummary } from '../../shared/contract/datasets.ts'
 import { containerOf, readRows } from '../data/datasets/containers.ts'
 import type { SourceRow } from '../data/datasets/containers.ts'
-import { convertRow, detectFormat, mappingFor, useOf } from '../data/datasets/formats.ts'
+import { convertRow, detectFormat, knownRoles, useOf } from '../data/datasets/formats.ts'
 import { writeDataset } from '../data/datasets/write.ts'
 import type { DatasetRecord } from '../data/store/datasets.ts'
 import type { Calls } from './calls.ts'
@@ -94,7 +94,7 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
       )
       const format = asked ?? guess.format
       const mapping =
-        given ?? (format === null ? {} : format === guess.format ? guess.mapping : (mappingFor(format, columns) ?? {}))
+        given ?? (format === null ? {} : format === guess.format ? guess.mapping : knownRoles(format, columns))
       const converted = read.map(({ line, row }) => ({
         line,
         row,

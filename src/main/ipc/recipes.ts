@@ -1,10 +1,11 @@
 /** Recipes as a form and as YAML. */
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { isMap, isScalar, parseDocument, visit } from 'yaml'
+import { isScalar, parseDocument, visit } from 'yaml'
 import { AppError } from '../../shared/errors.ts'
 import type { Calls } from './calls.ts'
 import type { Host } from './host.ts'
+import { editRecipe } from './recipe-edit.ts'
 import { checkRecipe, issuesOf, writtenSettings } from './recipe-text.ts'
 import { recipeFields } from './recipe-fields.ts'
 import { presets } from './recipe-presets.ts'
@@ -28,7 +29,7 @@ export function recipeCalls(host: Host): Calls<'recipes'> {
       }
     },
     open: ({ path }) => ({ yaml: opened(path) }),
-    edit: ({ yaml, path, value }) => ({ yaml: edited(yaml, path.split('.'), value) }),
+    edit: ({ yaml, path, value }) => ({ yaml: editRecipe(yaml, path.split('.'), value) }),
     plan: ({ yaml }, signal) => planOf(host, yaml, signal)
   }
 }
@@ -52,29 +53,3 @@ function opened(path: string): string {
   })
   return document.toString({ lineWidth: 0 })
 }
-
-/** Sets or removes one setting, keeping comments and order. A group that becomes empty goes with its last setting. */
-function edited(yaml: string, path: readonly string[], value: unknown): string {
-  const document = parseDocument(yaml)
-  if (document.errors.length > 0 || !(document.contents === null || isMap(document.contents))) {
-    throw new AppError(
-      'recipe',
-      'the YAML has a mistake, so a setting cannot be changed in it',
-      'Correct the marked line first.'
-    )
-  }
-  const keys = path.map((key) => (/^\d+$/.test(key) ? Number(key) : key))
-  if (value !== null && value !== undefined) {
-    if (document.contents === null) document.contents = document.createNode({}) as never
-    document.setIn(keys, Array.isArray(value) ? document.createNode(value, { flow: value.every(isPlain) }) : value)
-    return document.toString({ lineWidth: 0 })
-  }
-  for (let depth = keys.length; depth > 0; depth--) {
-    const at = keys.slice(0, depth)
-    const there = document.getIn(at)
-    if (depth === keys.length || (isMap(there) && there.items.length === 0)) document.deleteIn(at)
-  }
-  return document.toString({ lineWidth: 0 })
-}
-
-const isPlain = (value: unknown): boolean => typeof value !== 'object' || value === null

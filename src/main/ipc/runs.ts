@@ -30,7 +30,11 @@ export function runCalls(host: Host): Calls<'runs'> {
         run: summaryOf(host, row),
         recipeYaml: recipeOf(row),
         checkpoints: checkpointsOf(row),
-        planLines: plan?.kind === 'plan' ? [...plan.lines] : []
+        planLines: plan?.kind === 'plan' ? [...plan.lines] : [],
+        stages: Object.entries(JSON.parse(row.stages) as Record<string, number>).map(([name, after]) => ({
+          name,
+          after
+        }))
       }
     },
     start: async (asked) => summaryOf(host, await startRun(host, asked)),

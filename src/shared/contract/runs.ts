@@ -92,7 +92,9 @@ export const runs = {
       run: RunSummary,
       recipeYaml: z.string(),
       checkpoints: z.array(Checkpoint),
-      planLines: z.array(z.string())
+      planLines: z.array(z.string()),
+      /** Of a run of several stages (the demo): the step after which each begins. */
+      stages: z.array(z.object({ name: z.string(), after: z.number().int() }))
     })
   ),
   /** Queues a checked recipe (sft, grpo, evaluate), or a job without one. Answers at once. */

@@ -2,6 +2,7 @@
  * The forms in which traces and tasks are passed around, found out by a file's columns and turned into the two this program
  * reads: `messages` to teach from, prompt and solution to grade by. A row is checked by the recipe's own reader.
  */
+import { AppError } from '../../../shared/errors.ts'
 import { OPEN_TAG, readMessages } from '../prepare/messages.ts'
 import { readTasks } from '../../reasoning/tasks/index.ts'
 import type { SourceRow } from './containers.ts'
@@ -159,14 +160,19 @@ export const useOf = (format: Format): Use => SPECS[format].use
 
 /** The columns that play a format's roles, or null when a needed one is missing. */
 export function mappingFor(format: Format, columns: readonly string[]): Mapping | null {
+  const found = knownRoles(format, columns)
   const { roles, optional } = SPECS[format]
+  return Object.keys(roles).every((role) => role in found || optional.includes(role)) ? found : null
+}
+
+/** The roles whose columns can be told by their names; a person chooses the others. */
+export function knownRoles(format: Format, columns: readonly string[]): Mapping {
   const found: Record<string, string> = {}
-  for (const [role, names] of Object.entries(roles)) {
+  for (const [role, names] of Object.entries(SPECS[format].roles)) {
     const column = names
       .map((name) => columns.find((one) => one.toLowerCase() === name && !Object.values(found).includes(one)))
       .find((one) => one !== undefined)
     if (column !== undefined) found[role] = column
-    else if (!optional.includes(role)) return null
   }
   return found
 }
@@ -211,8 +217,13 @@ export function convertRow(row: SourceRow, format: Format, mapping: Mapping): Co
     const why = readMessages([line], 'row').bad[0]?.why
     return why === undefined ? { body } : { problem: why }
   }
-  const why = readTasks(line, { source: 'row', format }).rejections[0]?.why
-  return why === undefined ? { body } : { problem: why }
+  try {
+    const why = readTasks(line, { source: 'row', format }).rejections[0]?.why
+    return why === undefined ? { body } : { problem: why }
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    return { problem: error.message.replace(/^.*?line 1: /, '') } // the reader refuses a file without any task
+  }
 }
 
 /** What a row says, without its names: what is searched, and what makes two rows the same. */

@@ -1,6 +1,6 @@
 /**
- * Runs, their record, their queue. A run is known outside by `id`, inside by its number. `events` is the record; `points`,
- * `coarse` and `terminal` are derived from it as it is written, because a chart or a terminal must not read the whole.
+ * Runs, their record, their queue. A run is known outside by `id`, inside by its number. `events` is the record; `coarse`
+ * and `terminal` are derived from it as it is written, because a chart or a terminal must not read the whole.
  */
 export const RUNS = `
 CREATE TABLE runs (
@@ -42,28 +42,19 @@ CREATE TABLE events (
   step INTEGER,
   body TEXT NOT NULL,
   PRIMARY KEY (run, seq)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX events_rare ON events (run, kind, step) WHERE kind IN ('sample', 'checkpoint', 'plan', 'end');
 
+CREATE INDEX events_steps ON events (run, step) WHERE kind IN ('step', 'evaluation');
+
 CREATE TABLE metrics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE points (
-  run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
-  metric INTEGER NOT NULL REFERENCES metrics (id),
-  step INTEGER NOT NULL,
-  value REAL NOT NULL,
-  PRIMARY KEY (run, metric, step)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE coarse (
   run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
   width INTEGER NOT NULL,
-  metric INTEGER NOT NULL REFERENCES metrics (id),
   bucket INTEGER NOT NULL,
-  low_step INTEGER NOT NULL,
-  low REAL NOT NULL,
-  high_step INTEGER NOT NULL,
-  high REAL NOT NULL,
-  PRIMARY KEY (run, width, metric, bucket)
-) STRICT, WITHOUT ROWID;
+  body BLOB NOT NULL,
+  PRIMARY KEY (run, width, bucket)
+) STRICT;
 
 CREATE TABLE terminal (
   run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,

@@ -1,0 +1,151 @@
+/** Two policies answer side by side; a trace is kept, presented, taken along; 100,000 tokens of thought do not stall the page. */
+import { readFileSync } from 'node:fs'
+import { createORPCClient } from '@orpc/client'
+import { RPCLink } from '@orpc/client/websocket'
+import type { ContractRouterClient } from '@orpc/contract'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
+import type { Contract } from '../../src/shared/contract/index.ts'
+import {
+  describeApp,
+  openBrowser,
+  openTab,
+  picture,
+  seriousFaults,
+  startApp,
+  THEMES,
+  visit,
+  workspaceFolder
+} from './rig.ts'
+import type { App, Tab } from './rig.ts'
+
+/** A client beside the page, let in as the page is. */
+async function client(app: App): Promise<{ api: ContractRouterClient<Contract>; close: () => void }> {
+  const { headers } = await fetch(app.address, { redirect: 'manual' })
+  const cookie = headers.getSetCookie()[0]!.split(';')[0]!
+  const socket = new WebSocket(`${app.origin.replace('http', 'ws')}/rpc`, { headers: { cookie, origin: app.origin } })
+  const api: ContractRouterClient<Contract> = createORPCClient(new RPCLink({ websocket: socket as never }))
+  return { api, close: () => socket.close() }
+}
+
+/** About four characters a token: 100,000 tokens. */
+const LINE = 'So 17 and 24 make 41, less 8 leaves 33; check: 33 and 8 make 41 again.\n'
+const LONG_THOUGHT = Array.from({ length: Math.ceil(400_000 / LINE.length) }, (_, i) =>
+  i % 6 === 5 ? `${LINE}\n` : LINE
+).join('')
+
+describeApp('the playground', () => {
+  const folder = workspaceFolder()
+  let app: App
+  let browser: Browser
+  let tab: Tab
+  let page: Page
+  let long = ''
+
+  beforeAll(async () => {
+    app = await startApp(folder.path)
+    browser = await openBrowser()
+    tab = await openTab(browser, app)
+    page = tab.page
+    const { api, close } = await client(app)
+    const answers = [{ policy: 'long', thinking: LONG_THOUGHT, answer: '\\boxed{33}', tokens: 100_000, stop: 'eos' }]
+    long = (await api.play.save({ title: 'A long thought', prompt: 'Compute 17+24-8.', answers })).id
+    close()
+  }, 120_000)
+  afterAll(async () => {
+    await browser?.close()
+    await app?.stop()
+    folder.remove()
+  }, 60_000)
+
+  const answered = async (): Promise<void> => {
+    await page.getByRole('article').first().waitFor()
+    await page.waitForFunction(() => document.querySelectorAll('article[aria-busy="true"]').length === 0)
+  }
+
+  test('two policies answer the same prompt', async () => {
+    await visit(page, app.origin, 'play')
+    await page.getByLabel(/^Base: (?!Choose)/).waitFor()
+    await page.getByRole('button', { name: 'Compute 17+24-8.' }).click()
+    await page.getByRole('button', { name: 'Another policy beside it' }).click()
+    await page.getByLabel('Token budget').fill('48')
+    await page.getByLabel('Prompt').press('Enter')
+    await answered()
+    expect(await page.getByRole('article').count()).toBe(2)
+    for (const article of await page.getByRole('article').all())
+      expect(await article.innerText()).toMatch(/\d+ tokens?/)
+    for (const theme of THEMES) {
+      await page.evaluate((name) => (document.documentElement.dataset['theme'] = name), theme)
+      await picture(page, 'play-answers', theme)
+      expect(await seriousFaults(page)).toEqual([])
+    }
+  })
+
+  test('the same seed gives the same answer; a cut answer goes on', async () => {
+    const first = await page.getByRole('article').first().innerText()
+    await page.getByRole('button', { name: 'New conversation' }).click()
+    await page.getByRole('button', { name: 'Compute 17+24-8.' }).click()
+    await page.getByLabel('Token budget').fill('3')
+    await page.getByLabel('Prompt').press('Enter')
+    await answered()
+    await page.getByText('cut at the budget').first().waitFor()
+    const before = await page.getByRole('article').first().innerText()
+    await page.getByLabel('Token budget').fill('45')
+    await page.getByRole('button', { name: 'Continue' }).last().click()
+    await page.waitForFunction((text) => document.querySelector('article')?.innerText !== text, before)
+    await answered()
+    expect(first).not.toBe('')
+    expect(await page.getByText('cut at the budget').count()).toBeLessThan(2)
+  })
+
+  test('a trace is kept, presented by the keyboard, taken along as one file', async () => {
+    await page.getByRole('button', { name: 'Present' }).first().click()
+    await page.getByText('The question', { exact: true }).waitFor()
+    await page.keyboard.press('End')
+    await page.getByText('The answer', { exact: true }).waitFor()
+    await picture(page, 'play-present', 'light')
+    expect(await seriousFaults(page)).toEqual([])
+    await page.keyboard.press('Home')
+    await page.getByText('The question', { exact: true }).waitFor()
+    await page.keyboard.press('Escape')
+    const download = page.waitForEvent('download')
+    await page.getByRole('button', { name: 'Export as HTML' }).click()
+    const html = readFileSync(await (await download).path(), 'utf8')
+    expect(html).toContain('Compute 17+24-8.')
+    expect(html).not.toMatch(/(src|href)="http/)
+    await visit(page, app.origin, 'play/saved')
+    await page.getByRole('button', { name: /^Remove Compute/ }).click()
+    await page.getByRole('button', { name: 'Undo' }).click()
+    await page.getByRole('link', { name: 'Compute 17+24-8.' }).waitFor()
+  })
+
+  test('a thought of 100,000 tokens: the page answers while it is read, and presents it step by step', async () => {
+    await visit(page, app.origin, 'play/saved')
+    const longest = page.evaluate(
+      () =>
+        new Promise<number>((resolve) => {
+          // The longest time the page could not draw, over six seconds.
+          let [last, worst] = [performance.now(), 0]
+          const until = last + 6000
+          const look = (now: number): void => {
+            worst = Math.max(worst, now - last)
+            last = now
+            if (now < until) requestAnimationFrame(look)
+            else resolve(worst)
+          }
+          requestAnimationFrame(look)
+        })
+    )
+    await page.getByRole('link', { name: 'A long thought' }).click()
+    await page.getByRole('article').getByText('33 and 8 make 41 again').first().waitFor()
+    const thought = page.locator('.thought')
+    expect((await thought.textContent())!.length).toBe(LONG_THOUGHT.length)
+    await page.evaluate(() => document.querySelector('main')!.scrollTo({ top: 100_000 }))
+    console.log(`longest pause while 100,000 tokens are laid out: ${Math.round(await longest)} ms`)
+    await page.getByRole('link', { name: 'Present' }).click()
+    await page.keyboard.press('ArrowRight')
+    await page.getByText(/^Thought 1 of \d+/).waitFor()
+    expect(tab.errors).toEqual([])
+  })
+})

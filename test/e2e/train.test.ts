@@ -1,0 +1,133 @@
+/** A recipe as form and YAML: both ways in sync, faults at their line, a plan, and a run again with changes. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import {
+  describeApp,
+  openBrowser,
+  openTab,
+  picture,
+  seriousFaults,
+  startApp,
+  THEMES,
+  visit,
+  workspaceFolder
+} from './rig.ts'
+import type { App, Tab } from './rig.ts'
+
+const TRACES = Array.from({ length: 8 }, (_, i) =>
+  JSON.stringify({
+    messages: [
+      { role: 'user', content: `Compute ${i}+1.` },
+      { role: 'assistant', content: `<think>\nplus one\n</think>\n\\boxed{${i + 1}}` }
+    ]
+  })
+).join('\n')
+
+describeApp('the train page', () => {
+  const folder = workspaceFolder()
+  let app: App
+  let browser: Browser
+  let tab: Tab
+  let page: Page
+
+  beforeAll(async () => {
+    writeFileSync(join(folder.path, 'traces.jsonl'), TRACES)
+    app = await startApp(folder.path)
+    browser = await openBrowser()
+    tab = await openTab(browser, app)
+    page = tab.page
+  }, 120_000)
+  afterAll(async () => {
+    await browser?.close()
+    await app?.stop()
+    folder.remove()
+  }, 60_000)
+
+  const yaml = (): Promise<string> => page.locator('.cm-content').innerText()
+  const setting = (path: string) => page.locator(`[data-setting="${path}"]`)
+  const valid = (): Promise<void> => page.getByText('valid', { exact: true }).waitFor()
+
+  test('a link brings a preset with its material; the form writes the YAML and keeps its comments', async () => {
+    await visit(page, app.origin, `train?kind=sft&train=${encodeURIComponent(join(folder.path, 'traces.jsonl'))}`)
+    await valid()
+    expect(await yaml()).toContain('leave out for full passes')
+    await setting('max_steps').getByRole('textbox').fill('7')
+    await page.keyboard.press('Tab')
+    await expect.poll(yaml).toContain('max_steps: 7 # leave out for full passes')
+    await setting('max_steps').getByRole('button', { name: 'Without max_steps' }).click()
+    await expect.poll(yaml).not.toContain('max_steps')
+    await valid()
+    await page.getByText(/^Fits:/).waitFor()
+    expect(await page.getByText('The recipe is valid and its files are there.').count()).toBe(1)
+    for (const theme of THEMES) {
+      await page.evaluate((name) => (document.documentElement.dataset['theme'] = name), theme)
+      await picture(page, 'train-form', theme)
+      expect(await seriousFaults(page)).toEqual([])
+    }
+  })
+
+  test('the YAML writes the form; a fault stands at its line and at its setting, and nothing starts', async () => {
+    await page.locator('.cm-content').click()
+    await page.keyboard.press('Control+End')
+    await page.keyboard.type('train_batch_sizes: 4\n')
+    await page.getByText('1 problem', { exact: true }).waitFor()
+    expect(await page.getByRole('button', { name: 'Start', exact: true }).isDisabled()).toBe(true)
+    expect(await page.locator('.cm-lintRange-error, .cm-lint-marker-error').count()).toBeGreaterThan(0)
+    await page
+      .getByRole('region', { name: 'About the run' })
+      .getByText(/line \d+:/)
+      .waitFor()
+    for (let i = 0; i < 'train_batch_sizes: 4\n'.length; i++) await page.keyboard.press('Backspace')
+    await valid()
+    await page.keyboard.type('held_out_share: 0.5')
+    await expect.poll(() => setting('held_out_share').getByRole('textbox').inputValue()).toBe('0.5')
+  })
+
+  test('what is no value is said at once, and is not written', async () => {
+    const box = setting('held_out_share').getByRole('textbox')
+    await box.fill('half')
+    await page.keyboard.press('Tab')
+    await setting('held_out_share').getByText('held_out_share is a number').waitFor()
+    expect(await yaml()).toContain('held_out_share: 0.5')
+    expect(await page.getByRole('button', { name: 'Start', exact: true }).isDisabled()).toBe(true)
+    await box.fill('0.25')
+    await page.keyboard.press('Tab')
+    await expect.poll(yaml).toContain('held_out_share: 0.25')
+    await valid()
+  })
+
+  test('settings are found by search; GRPO shows its reward by length', async () => {
+    await visit(page, app.origin, 'train?kind=grpo')
+    await valid()
+    await page.getByLabel('Search settings').fill('clip-higher')
+    await setting('epsilon_high').waitFor()
+    expect(await page.locator('[data-setting]').count()).toBe(1)
+    await page.getByLabel('Search settings').fill('')
+    await page.getByRole('tab', { name: 'Reward by length' }).click()
+    await page.getByRole('img', { name: /^Accuracy reward by response length up to 128 tokens/ }).waitFor()
+    await picture(page, 'train-grpo', 'dark')
+    expect(await seriousFaults(page)).toEqual([])
+  })
+
+  test('two recipes wait in the queue; one is laid out again with changes', async () => {
+    await page.evaluate(() => localStorage.clear())
+    await visit(page, app.origin, `train?kind=sft&train=${encodeURIComponent(join(folder.path, 'traces.jsonl'))}`)
+    await valid()
+    for (const name of ['first', 'second']) {
+      await page.getByLabel('Name of the run').fill(name)
+      await page.getByRole('button', { name: 'Queue and stay' }).click()
+      await page.getByText(`${name} is in the queue.`).waitFor()
+    }
+    await visit(page, app.origin, 'runs')
+    await page.getByRole('link', { name: 'second' }).first().click()
+    await page.waitForURL(/#\/runs\/\w+/)
+    const id = /runs\/(\w+)/.exec(page.url())![1]!
+    await visit(page, app.origin, `train?from=${id}`)
+    await page.getByText('With the settings of second').waitFor()
+    await valid()
+    expect(await yaml()).not.toContain('output_dir')
+    expect(tab.errors).toEqual([])
+  })
+})

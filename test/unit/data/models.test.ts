@@ -1,0 +1,66 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import { TRAINABLE_ARCHITECTURES } from '../../../src/shared/architectures.ts'
+import { readHeader } from '../../../src/main/data/models/header.ts'
+import { places, scan } from '../../../src/main/data/models/scan.ts'
+import { ARCHITECTURE_NAMES } from '../../../src/main/engine/arch/index.ts'
+import { tinyGgufHeader } from '../../fake/gguf-header.ts'
+
+const home = mkdtempSync(join(tmpdir(), 'models-'))
+afterAll(() => rmSync(home, { recursive: true }))
+const put = (path: string, text: string | Uint8Array = 'x'): string => {
+  mkdirSync(join(home, path, '..'), { recursive: true })
+  writeFileSync(join(home, path), text)
+  return join(home, path)
+}
+
+test('the page and the engine name the same architectures', () =>
+  expect(TRAINABLE_ARCHITECTURES).toEqual(ARCHITECTURE_NAMES))
+
+test('models are found where other programs keep them, each once', () => {
+  const hub = '.cache/huggingface/hub/models--a--b'
+  put(`${hub}/blobs/abc`)
+  mkdirSync(join(home, hub, 'snapshots/1'), { recursive: true })
+  mkdirSync(join(home, hub, 'snapshots/2'), { recursive: true })
+  for (const rev of ['1', '2'])
+    symlinkSync(join(home, hub, 'blobs/abc'), join(home, hub, `snapshots/${rev}/b-Q8_0.gguf`))
+  put('.lmstudio/models/a/c/c.GGUF')
+  put('.ollama/models/blobs/sha256-77')
+  put('.ollama/models/manifests/registry.ollama.ai/library/tiny/1b', JSON.stringify({ layers: [{ mediaType: 'application/vnd.ollama.image.template', digest: 'sha256:1' }, { mediaType: 'application/vnd.ollama.image.model', digest: 'sha256:77' }] })) // prettier-ignore
+  put('.ollama/models/manifests/registry.ollama.ai/library/broken/x', '{')
+  put('mine/big-00001-of-00003.gguf')
+  put('mine/big-00002-of-00003.gguf')
+  put('mine/notes.txt')
+  const found = scan(places([], [join(home, 'mine'), join(home, 'nowhere')], {}, home))
+  expect(found.map(({ name, source }) => [name, source])).toEqual([
+    ['b-Q8_0', 'Hugging Face cache'],
+    ['c.GGUF', 'LM Studio'],
+    ['tiny:1b', 'Ollama'],
+    ['big-00001-of-00003', join(home, 'mine')]
+  ])
+})
+
+test('the bundled base is read in words a person can use', async () => {
+  const { facts, details } = await readHeader(join(import.meta.dirname, '../../../resources/base/base.gguf'))
+  expect(facts).toMatchObject({
+    kind: 'model',
+    architecture: 'llama',
+    trainable: true,
+    contextLength: 1024,
+    hasTemplate: true
+  })
+  expect(facts.parameters).toBeGreaterThan(1_000_000)
+  expect(facts.needBytes).toBeGreaterThan(10 * 2 ** 20)
+  const { metadata, tensors, chatTemplate } = await details()
+  expect(metadata.find(({ key }) => key === 'tokenizer.ggml.tokens')?.value).toMatch(/^\d+ values: /)
+  expect(tensors.some(({ name }) => name === 'token_embd.weight')).toBe(true)
+  expect(chatTemplate).toContain('<|im_start|>')
+})
+
+test('a file that is no model says so', async () => {
+  await expect(readHeader(put('bad.gguf', 'nothing of the kind'.repeat(10)))).rejects.toMatchObject({ code: 'model' })
+  const { facts } = await readHeader(put('tiny.gguf', tinyGgufHeader(64)))
+  expect(facts).toMatchObject({ needBytes: null, hasTemplate: false })
+})
