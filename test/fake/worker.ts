@@ -113,7 +113,8 @@ const unused = (): Promise<never> => Promise.reject(new Error('the scripted work
 
 serveJob({
   // A recipe says which script by its system message.
-  sft: () => Promise.resolve(async ({ recipe }, context) => SCRIPTS[recipe.system_message ?? 'steps']!(context)),
+  sft: () =>
+    Promise.resolve(async ({ recipe }, context) => (SCRIPTS[recipe.system_message ?? ''] ?? (() => unused()))(context)),
   grpo: () => Promise.resolve((_input, context) => Promise.resolve(SCRIPTS['abort']!(context))),
   evaluate: unused,
   doctor: unused,
