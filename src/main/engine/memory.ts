@@ -16,6 +16,7 @@ import type { PlannedTraining } from './layer-scratch.ts'
 import { forwardType, transposeType } from './parameters.ts'
 import type { ForwardWeights } from './parameters.ts'
 import { cacheBytes, decodingBytes } from './sampling-memory.ts'
+import type { SamplingSize } from './sampling-memory.ts'
 import { rowBytes, TYPE } from './tensor.ts'
 import type { TrainerSettings } from './trainer.ts'
 
@@ -23,8 +24,8 @@ export type PlanRequest = {
   readonly trained: PlannedTraining
   /** Tokens of a packed row. */
   readonly tokens: number
-  /** Sequences sampled at once and the tokens of one, prompt included; left out when nothing is sampled. */
-  readonly rollouts?: { readonly width: number; readonly contextTokens: number }
+  /** Left out when nothing is sampled. */
+  readonly rollouts?: SamplingSize
   readonly limitBytes: number
   readonly transposeType?: number
   /** The adapter that is trained is there already, so that its rank is no setting. */

@@ -62,7 +62,7 @@ export function nucleus(row: Float32Array, floor: number, mass: number): number[
   heapify(row, heap, false)
   const taken: number[] = []
   let size = heap.length
-  for (let sum = 0; size > 0 && (taken.length === 0 || sum < mass); ) {
+  for (let sum = 0; size > 0 && (taken.length === 0 || sum < mass);) {
     const token = heap[0]!
     taken.push(token)
     sum += row[token]!

@@ -47,18 +47,19 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     emit({ kind: 'phase', name: 'loading' })
     const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
     const rowTokens = Math.max(1024, contextTokens)
+    const one = { contextTokens, cacheType: recipe.cache_type }
     const rollouts = recipe.prompts_per_step * recipe.num_generations
     const widthOn = (base: Model): number =>
-      recipe.rollout_width ?? comfortableWidth(base, contextTokens, rollouts, recipe.memory_limit_mib)
+      recipe.rollout_width ?? comfortableWidth(base, one, rollouts, recipe.memory_limit_mib)
     const planned = (start: Adapter): RunPlan => {
       const width = widthOn(start.model)
-      const plan = planTrainer(start, { ...recipe, rowTokens, rollouts: { width, contextTokens } }, emit)
+      const plan = planTrainer(start, { ...recipe, rowTokens, rollouts: { width, ...one } }, emit)
       return { ...plan.settings, width }
     }
     const session = held.own(await openSession(recipe, planned, run.checkpoint, warn))
     const { dialogue, trainer, optimizer, adapter, model } = session
     const width = session.plan.width ?? widthOn(model)
-    const sampler = held.own(new Sampler(model, { width, contextTokens }))
+    const sampler = held.own(new Sampler(model, { width, ...one }))
     const systemMessage = recipe.system_message ?? REASONING_SYSTEM_MESSAGE
     const prompting = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
     const prompted = (name: string, sources: GrpoRecipe['tasks']): Prompted[] =>
@@ -179,7 +180,8 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
         'timing_s/decode': phase('decode'),
         'timing_s/sample': phase('sample'),
         'timing_s/score': phase('score'),
-        'timing_s/train': (trainedAt - sampledAt) / 1000,
+        'timing_s/train': (trainedAt - sampledAt) / 1000 - update.syncSeconds,
+        'timing_s/sync': update.syncSeconds,
         'tokens_per_second/rollout': (sampledTokens * 1000) / (sampledAt - started),
         'tokens_per_second/train': (update.tokens * 1000) / (trainedAt - sampledAt)
       }

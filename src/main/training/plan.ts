@@ -59,7 +59,7 @@ export function planAnswers(
 ): number {
   const room = limitBytes - heldBytes
   const { count, contextTokens } = answers
-  const width = Math.min(count, widest(backend), widthWithin(config, contextTokens, room))
+  const width = Math.min(count, widest(backend), widthWithin(config, { contextTokens }, room))
   const bytes =
     cacheBytes(config, { width: Math.max(1, width), contextTokens }) + decodingBytes(config, Math.max(1, width))
   const mib = (value: number): string => (value / 2 ** 20).toFixed(1)
