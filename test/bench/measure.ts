@@ -94,8 +94,8 @@ async function timed(
   between: () => unknown = () => undefined
 ): Promise<Omit<Measured, 'notes'>> {
   await step()
-  await between()
   resetPeak()
+  let peak = 0 // of the steps alone, before anything is made in between
   const seconds: number[] = []
   const cpu: number[] = []
   for (let i = 0; i < repeats; i++) {
@@ -104,10 +104,11 @@ async function timed(
     const { user, system } = process.cpuUsage(used)
     seconds.push((performance.now() - started) / 1000)
     cpu.push((user + system) / 1e6)
+    if (i === 0) peak = peakMib()
     await between()
   }
   const middle = median(seconds)
-  return { rate: tokens / middle, seconds: middle, cpuSeconds: median(cpu), peakMib: peakMib(), load: loadavg()[0]! }
+  return { rate: tokens / middle, seconds: middle, cpuSeconds: median(cpu), peakMib: peak, load: loadavg()[0]! }
 }
 
 async function trainerOf(
@@ -203,7 +204,7 @@ async function rollouts(model: Model, m: Extract<Measurement, { work: 'rollouts'
   const sampler = new Sampler(model, { width: m.sequences, contextTokens: m.prompt + m.fresh })
   const prompt = randomTokens(model, m.prompt, 'rollouts')
   const seeds = Array.from({ length: m.sequences }, (_, i) => `${i}`)
-  const plain = m.plain ? plainDecode(model, adapter, prompt, m) : null
+  let plain: ReturnType<typeof plainDecode> | null = null
   const plainRuns: { seconds: number; cpuSeconds: number }[] = []
   let split = { prefill: 0, decode: 0, sample: 0 }
   const result = await timed(
@@ -212,13 +213,16 @@ async function rollouts(model: Model, m: Extract<Measurement, { work: 'rollouts'
     async () => {
       split = (await sampler.generate([{ prompt, seeds }], { sampling: SAMPLING, maxTokens: m.fresh, adapter })).seconds
     },
-    () => plain && plainRuns.push(plain())
+    () => {
+      if (!m.plain) return
+      if (!plain) (plain = plainDecode(model, adapter, prompt, m))() // once uncounted
+      plainRuns.push(plain())
+    }
   )
-  const counted = plainRuns.slice(1) // the first warms up
-  const of = (what: 'seconds' | 'cpuSeconds'): number => median(counted.map((run) => run[what]))
+  const of = (what: 'seconds' | 'cpuSeconds'): number => median(plainRuns.map((run) => run[what]))
   return {
     ...result,
-    ...(plain && { plain: { seconds: of('seconds'), cpuSeconds: of('cpuSeconds') } }),
+    ...(m.plain && { plain: { seconds: of('seconds'), cpuSeconds: of('cpuSeconds') } }),
     notes: `prefill ${split.prefill.toFixed(1)} s, decode ${split.decode.toFixed(1)} s, sample ${split.sample.toFixed(1)} s`
   }
 }
