@@ -81,6 +81,13 @@ export const SamplingSettings = z.strictObject({
 })
 export type SamplingSettings = z.infer<typeof SamplingSettings>
 
+/** How the sampler keeps keys and values. */
+const cacheType = z
+  .enum(['f16', 'q8_0'])
+  .default('f16')
+  .describe('keys and values while sampling; q8_0: about half the memory, heads must be multiples of 32')
+export type CacheType = z.infer<typeof cacheType>
+
 /** How answers are sampled when they are measured or shown: the report's advice. */
 export const AnsweringSettings = SamplingSettings.extend({
   temperature: SamplingSettings.shape.temperature.unwrap().default(0.8).describe('report: 0.8'),
@@ -173,6 +180,7 @@ export const GrpoRecipe = z.strictObject({
   max_prompt_length: count.default(512),
   max_completion_length: count.default(512).describe('report: 31744'),
   rollout_width: count.max(256).optional().describe('sequences decoded at once'),
+  cache_type: cacheType,
   sampling: SamplingSettings.prefault({}).describe(
     'the loss is of the policy under this temperature (as in TRL) and before top_k, top_p and min_p: what those filter out is not in it'
   ),
@@ -250,6 +258,7 @@ export const EvaluateRecipe = z.strictObject({
   max_prompt_length: count.default(512),
   max_completion_length: count.default(512),
   rollout_width: count.max(256).optional(),
+  cache_type: cacheType,
   sampling: AnsweringSettings.prefault({}),
   lenient: z
     .boolean()

@@ -4,10 +4,12 @@
  *   node test/bench/measure.ts '{"work":"sft","base":"base.gguf","tokens":512,"threads":2,"repeats":5}'
  */
 import { readFileSync, writeFileSync } from 'node:fs'
+import koffi from 'koffi'
 import { loadavg } from 'node:os'
 import { seeded } from '../../src/shared/random.ts'
 import { GrpoRecipe, LoraSettings } from '../../src/shared/recipe.ts'
 import { createAdapter } from '../../src/main/engine/adapter.ts'
+import type { Adapter } from '../../src/main/engine/adapter.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
@@ -29,6 +31,8 @@ export type Work =
       readonly prompt: number
       readonly fresh: number
       readonly adapter: boolean
+      /** Also measures, in turn with it, the same libraries' plain batched decode: no sampling, the same tokens each time. */
+      readonly plain?: boolean
     }
   | {
       readonly work: 'grpo'
@@ -48,6 +52,8 @@ export type Measured = {
   readonly peakMib: number
   readonly load: number
   readonly notes: string
+  /** The plain decode of the same width. */
+  readonly plain?: { readonly seconds: number; readonly cpuSeconds: number }
 }
 
 const RANK = 16
@@ -80,10 +86,16 @@ function peakMib(): number {
   }
 }
 
-/** Runs `step` once uncounted, then `repeats` times. */
-async function timed(repeats: number, tokens: number, step: () => unknown): Promise<Omit<Measured, 'notes'>> {
+/** Runs `step` once uncounted, then `repeats` times; `between` comes after each, uncounted. */
+async function timed(
+  repeats: number,
+  tokens: number,
+  step: () => unknown,
+  between: () => unknown = () => undefined
+): Promise<Omit<Measured, 'notes'>> {
   await step()
   resetPeak()
+  let peak = 0 // of the steps alone, before anything is made in between
   const seconds: number[] = []
   const cpu: number[] = []
   for (let i = 0; i < repeats; i++) {
@@ -92,9 +104,11 @@ async function timed(repeats: number, tokens: number, step: () => unknown): Prom
     const { user, system } = process.cpuUsage(used)
     seconds.push((performance.now() - started) / 1000)
     cpu.push((user + system) / 1e6)
+    if (i === 0) peak = peakMib()
+    await between()
   }
   const middle = median(seconds)
-  return { rate: tokens / middle, seconds: middle, cpuSeconds: median(cpu), peakMib: peakMib(), load: loadavg()[0]! }
+  return { rate: tokens / middle, seconds: middle, cpuSeconds: median(cpu), peakMib: peak, load: loadavg()[0]! }
 }
 
 async function trainerOf(
@@ -127,18 +141,88 @@ function withoutEnds(model: Model): void {
   Object.assign(model.vocabulary, { isEndOfGeneration: () => false })
 }
 
+/**
+ * The bare loop that `llama_decode` allows: a context of the same kind, the prompt once, its cache copied to every sequence,
+ * then one batch of one token per sequence and step with logits for all, which nobody reads. Its own FFI calls, not the
+ * engine's decoder, so that what the decoder costs shows. Logits of a last token are not needed: one step less than tokens.
+ */
+function plainDecode(
+  model: Model,
+  adapter: Adapter | null,
+  prompt: Int32Array,
+  { sequences, fresh }: { sequences: number; fresh: number }
+): () => { seconds: number; cpuSeconds: number } {
+  const { llama } = model.backend.native
+  const params = llama.context_default_params()
+  params.n_ctx = sequences * (prompt.length + fresh)
+  params.n_batch = Math.max(2048, sequences)
+  params.n_ubatch = 512
+  params.n_seq_max = sequences
+  params.n_outputs_max = sequences
+  params.n_threads = params.n_threads_batch = model.backend.threads
+  params.kv_unified = false
+  const context = llama.init_from_model(model.handle, params)
+  if (context === null) throw new Error('llama.cpp made no context')
+  if (adapter) llama.set_adapters_lora(context, [adapter.handle], 1, [1])
+  const memory = llama.get_memory(context)
+  const decode = (tokens: Int32Array, positions: Int32Array, slots: Int32Array, logits: Int8Array): void => {
+    const first = koffi.address(slots)
+    const status = llama.decode(context, {
+      n_tokens: tokens.length,
+      token: tokens,
+      embd: null,
+      pos: positions,
+      n_seq_id: new Int32Array(tokens.length).fill(1),
+      seq_id: BigUint64Array.from(tokens, (_, i) => first + BigInt(4 * i)),
+      logits
+    })
+    if (status !== 0) throw new Error(`llama_decode failed with ${status}`)
+  }
+  const slots = Int32Array.from({ length: sequences }, (_, i) => i)
+  const random = randomTokens(model, sequences * fresh, 'plain')
+  const all = new Int8Array(sequences).fill(1)
+  return () => {
+    const [started, used] = [performance.now(), process.cpuUsage()]
+    llama.memory_clear(memory, true)
+    const last = new Int8Array(prompt.length)
+    last[prompt.length - 1] = 1
+    decode(prompt, Int32Array.from(prompt.keys()), new Int32Array(prompt.length), last)
+    for (let slot = 1; slot < sequences; slot++) llama.memory_seq_cp(memory, 0, slot, -1, -1)
+    for (let step = 0; step < fresh - 1; step++) {
+      const tokens = random.subarray(step * sequences, (step + 1) * sequences)
+      decode(tokens, new Int32Array(sequences).fill(prompt.length + step), slots, all)
+    }
+    llama.synchronize(context)
+    const { user, system } = process.cpuUsage(used)
+    return { seconds: (performance.now() - started) / 1000, cpuSeconds: (user + system) / 1e6 }
+  }
+}
+
 async function rollouts(model: Model, m: Extract<Measurement, { work: 'rollouts' }>): Promise<Measured> {
   withoutEnds(model)
   const adapter = m.adapter ? await createAdapter(model, lora, 1) : null
   const sampler = new Sampler(model, { width: m.sequences, contextTokens: m.prompt + m.fresh })
   const prompt = randomTokens(model, m.prompt, 'rollouts')
   const seeds = Array.from({ length: m.sequences }, (_, i) => `${i}`)
+  let plain: ReturnType<typeof plainDecode> | null = null
+  const plainRuns: { seconds: number; cpuSeconds: number }[] = []
   let split = { prefill: 0, decode: 0, sample: 0 }
-  const result = await timed(m.repeats, m.sequences * m.fresh, async () => {
-    split = (await sampler.generate([{ prompt, seeds }], { sampling: SAMPLING, maxTokens: m.fresh, adapter })).seconds
-  })
+  const result = await timed(
+    m.repeats,
+    m.sequences * m.fresh,
+    async () => {
+      split = (await sampler.generate([{ prompt, seeds }], { sampling: SAMPLING, maxTokens: m.fresh, adapter })).seconds
+    },
+    () => {
+      if (!m.plain) return
+      if (!plain) (plain = plainDecode(model, adapter, prompt, m))() // once uncounted
+      plainRuns.push(plain())
+    }
+  )
+  const of = (what: 'seconds' | 'cpuSeconds'): number => median(plainRuns.map((run) => run[what]))
   return {
     ...result,
+    ...(m.plain && { plain: { seconds: of('seconds'), cpuSeconds: of('cpuSeconds') } }),
     notes: `prefill ${split.prefill.toFixed(1)} s, decode ${split.decode.toFixed(1)} s, sample ${split.sample.toFixed(1)} s`
   }
 }

@@ -56,7 +56,9 @@ try {
   timed('  a run page: first 2,000 events', () => again.events.after(run, 0, 2000))
   timed('  a run page: all 40 series at 4,000 points', () => again.events.series(run, undefined, 4000))
   timed('  a run page: all 40 series at 800 points', () => again.events.series(run, undefined, 800))
-  timed('  a run page: last 5,000 terminal lines', () => again.events.terminal(run, Math.max(0, perRun / BATCH - 5000), 5000))
+  timed('  a run page: last 5,000 terminal lines', () =>
+    again.events.terminal(run, Math.max(0, perRun / BATCH - 5000), 5000)
+  )
   timed('  a run page: sample steps', () => again.events.sampleSteps(run))
   timed('  list of runs', () => again.runs.list({ offset: 0, limit: 100, search: '', trashed: false }))
   timed('  number of events', () => again.events.count())

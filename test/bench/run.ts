@@ -47,15 +47,15 @@ const sft = (tokens: number, keep: 'all' | 'none' | null): Row => ({
     ...(keep === 'none' ? ['--checkpointing'] : [])
   ]
 })
-const rollouts = (adapter: boolean): Row => ({
-  key: adapter ? 'rollouts-lora' : 'rollouts',
-  name: `rollouts, 32 sequences${adapter ? ', with adapter' : ''}`,
-  work: { work: 'rollouts', sequences: 32, prompt: 48, fresh: 64, adapter },
+const rollouts = (sequences: number, adapter: boolean): Row => ({
+  key: `rollouts${sequences === 32 ? '' : sequences}${adapter ? '-lora' : ''}`,
+  name: `rollouts, ${sequences} sequences${adapter ? ', with adapter' : ''}`,
+  work: { work: 'rollouts', sequences, prompt: 48, fresh: 64, adapter, plain: true },
   repeats: 3,
   peer: [
     'rollout_peer.py',
     '--sequences',
-    '32',
+    String(sequences),
     '--prompt',
     '48',
     '--new',
@@ -69,8 +69,9 @@ const ROWS: readonly Row[] = [
   sft(512, null),
   sft(2048, null),
   sft(2048, 'none'),
-  rollouts(false),
-  rollouts(true),
+  rollouts(32, false),
+  rollouts(128, false),
+  rollouts(32, true),
   {
     key: 'grpo',
     name: 'GRPO step, 8 × 8 × 200 tokens',
@@ -89,6 +90,7 @@ const { values: options } = parseArgs({
     bases: { type: 'string', default: 'file,F16,BF16,F32' },
     peers: { type: 'string', default: 'bf16,f32' },
     clock: { type: 'string', default: 'wall' },
+    new: { type: 'string' },
     quick: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false }
   }
@@ -124,7 +126,8 @@ function basesOf(backend: Backend, model: string, folder: string): Base[] {
   })
 }
 
-type Cell = { readonly rate: number; readonly peakMib: number }
+/** `ofPlain`: our rate over that of the libraries' plain batched decode without sampling, where the row has one. */
+type Cell = { readonly rate: number; readonly peakMib: number; readonly ofPlain?: number }
 type Line = { readonly name: string; readonly ours: Map<string, Cell>; readonly peers: Map<string, Cell> }
 /** What the peer's scripts print, as far as it is read here. */
 type Peer = {
@@ -148,6 +151,14 @@ const tokensOf = (work: Work): number =>
       ? work.sequences * work.fresh
       : work.prompts * work.group * (work.prompt + work.fresh)
 
+/** Rollouts of as many tokens as `--new` says: fewer, where a machine has little time. */
+function shortened(row: Row): Row {
+  if (options.new === undefined || row.work.work !== 'rollouts') return row
+  const at = row.peer.indexOf('--new') + 1
+  const [script, ...args] = row.peer.with(at, options.new) as [string, ...string[]]
+  return { ...row, work: { ...row.work, fresh: Number(options.new) }, peer: [script, ...args] }
+}
+
 async function measureOurs(row: Row, base: Base): Promise<Cell | null> {
   const repeats = options.quick ? 1 : row.repeats
   const job = JSON.stringify({ ...row.work, base: base.path, threads, repeats })
@@ -156,7 +167,11 @@ async function measureOurs(row: Row, base: Base): Promise<Cell | null> {
   const seconds = byProcessor ? m.cpuSeconds / threads : m.seconds
   const rate = tokensOf(row.work) / seconds
   print(row, base.name, rate, seconds, m.peakMib, `${m.notes}, load ${m.load.toFixed(1)}`)
-  return { rate, peakMib: m.peakMib }
+  if (!m.plain) return { rate, peakMib: m.peakMib }
+  const plainSeconds = byProcessor ? m.plain.cpuSeconds / threads : m.plain.seconds
+  const ofPlain = plainSeconds / seconds
+  console.log(`  plain llama_decode without sampling: ${(tokensOf(row.work) / plainSeconds).toFixed(0)} tok/s, ${plainSeconds.toFixed(2)} s; ours is ${ofPlain.toFixed(3)} × that`) // prettier-ignore
+  return { rate, peakMib: m.peakMib, ofPlain }
 }
 
 async function measurePeer(row: Row, python: string, dtype: string): Promise<Cell | null> {
@@ -191,12 +206,16 @@ function printHead({ versions: { llama, ggml, commit } }: Backend['native']): vo
 
 function printTable(table: readonly Line[], bases: readonly string[], dtypes: readonly string[]): void {
   const cell = (it: Cell | undefined): string =>
-    it ? `${it.rate.toFixed(0)} (${(it.peakMib / 1024).toFixed(1)} GiB)` : '–'
+    it
+      ? `${it.rate.toFixed(0)} (${(it.peakMib / 1024).toFixed(1)} GiB)${it.ofPlain === undefined ? '' : `, ${it.ofPlain.toFixed(2)} × plain`}`
+      : '–'
   const best = (cells: Map<string, Cell>): Cell | undefined => [...cells.values()].sort((a, b) => b.rate - a.rate)[0]
-  const ratio = (ours: Cell | undefined, peer: Cell | undefined, what: keyof Cell): string =>
+  const ratio = (ours: Cell | undefined, peer: Cell | undefined, what: 'rate' | 'peakMib'): string =>
     ours && peer ? (ours[what] / peer[what]).toFixed(2) : '–'
   const compared = dtypes.length > 0
-  console.log('\ntokens per second (peak memory); ratios: our fastest over the peer’s fastest')
+  console.log(
+    '\ntokens per second (peak memory); ratios: our fastest over the peer’s fastest; “× plain”: over the same libraries’ batched decode without sampling'
+  )
   const peerNames = dtypes.map((dtype) => `PyTorch ${dtype}`)
   const head = ['work', ...bases, ...peerNames, ...(compared ? ['speed ×', 'memory ×'] : [])]
   console.log(`| ${head.join(' | ')} |\n|${head.map(() => '---').join('|')}|`)
@@ -209,11 +228,13 @@ function printTable(table: readonly Line[], bases: readonly string[], dtypes: re
 
 async function main(): Promise<void> {
   const keys = new Set(options.only.split(','))
-  const rows = ROWS.filter(({ key }) => keys.has(key))
+  const rows = ROWS.filter(({ key }) => keys.has(key)).map(shortened)
   if (options.help || rows.length === 0) {
     const names = ROWS.map(({ key }) => key).join(',')
     console.log(`npm run bench -- [--model base.gguf] [--only ${names}] [--bases file,F16,BF16,F32,Q8_0]`)
-    console.log('  [--threads 2] [--python venv/bin/python] [--peers bf16,f32] [--clock wall|processor] [--quick]')
+    console.log(
+      '  [--threads 2] [--new 16] [--python venv/bin/python] [--peers bf16,f32] [--clock wall|processor] [--quick]'
+    )
     return
   }
   if (!existsSync(options.model)) {

@@ -157,7 +157,7 @@ test('llama_decode on the device samples with the adapter that is trained there'
 test('rollouts: what was sampled has the log-probabilities that training computes', async () => {
   const model = own(await loadModel(paths.get('F32')!, own.backend()))
   const { adapter } = await step(model)
-  const sampler = own(new Sampler(model, { width: 2, contextTokens: 32, keyValueType: TYPE.F32 }))
+  const sampler = own(new Sampler(model, { width: 2, contextTokens: 32, cacheType: 'f32' }))
   const prompt = TOKENS.slice(0, 8)
   const { groups } = await sampler.generate([{ prompt, seeds: ['1', '2'] }], {
     sampling: { temperature: 1, top_k: 0, top_p: 1, min_p: 0 },

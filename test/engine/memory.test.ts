@@ -181,6 +181,8 @@ test('the cache counts whole grains of 256 tokens per sequence, and weights of o
   const model = await load('F32', LORA)
   const plan = planFor(model, { rollouts: { width: 4, contextTokens: 300, promptTokens: 100 } })
   expect(plan.bytes['KV cache']).toBe(TINY.layers * 2 * (TINY.width / 2) * 4 * 512 * 2)
+  const packed = planFor(model, { rollouts: { width: 4, contextTokens: 300, promptTokens: 100, cacheType: 'q8_0' } })
+  expect(packed.bytes['KV cache']).toBe((plan.bytes['KV cache'] / 64) * 34)
   expect(planFor(model, {}).bytes['KV cache']).toBe(0)
   expect(planFor(model, { ownWeights: true }).bytes.weights).toBe(2 * plan.bytes.weights)
 })

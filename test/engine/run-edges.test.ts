@@ -163,6 +163,35 @@ test('the plan is of the adapter that is trained, wherever its rank comes from',
   expect((failure as { hint: string }).hint).not.toContain('lora.r')
 })
 
+test('a step tells where its time went', async () => {
+  const { events } = await ran(recipeFor('phases', { max_steps: 1 }))
+  const { metrics } = events.find((event) => event.kind === 'step')!
+  const seconds = (...phases: string[]): number => phases.reduce((sum, it) => sum + metrics[`timing_s/${it}`]!, 0)
+  for (const phase of ['prefill', 'decode', 'sample', 'score', 'train']) expect(seconds(phase)).toBeGreaterThan(0)
+  expect(seconds('sync')).toBeGreaterThanOrEqual(0)
+  expect(seconds('prefill', 'decode', 'sample', 'score')).toBeLessThanOrEqual(seconds('rollout'))
+  expect(seconds('rollout', 'train', 'sync')).toBeCloseTo(metrics['step_time']!, 9)
+})
+
+test('the cache is of the type that the recipe names, in the plan too; heads that it cannot hold are refused', async () => {
+  const wide = join(folder, 'wide.gguf') // heads of 64, those of the base have 16
+  const backend = openBackend({ threads: 1 })
+  const template = { kind: 'text', value: CHAT_TEMPLATE } as const
+  writeTinyModel(backend, wide, { ...TINY, layers: 1 }, 1, { 'tokenizer.chat_template': template })
+  backend.dispose()
+  const cache = async (cache_type: string): Promise<number> => {
+    const { events, failure, steps } = await ran(
+      recipeFor(cache_type, { base: wide, cache_type, rollout_width: 64, max_steps: 1 })
+    )
+    expect([failure, steps]).toEqual([null, [1]])
+    const plan = events.find((event) => event.kind === 'plan')!
+    return Number(/[\d.]+/.exec(plan.lines.find((line) => line.startsWith('KV cache'))!)![0])
+  }
+  expect((await cache('q8_0')) / (await cache('f16'))).toBeCloseTo(34 / 64, 1)
+  const { failure } = await ran(recipeFor('narrow', { cache_type: 'q8_0' }))
+  expect(failure).toMatchObject({ code: 'recipe', hint: 'Set cache_type to f16.' })
+})
+
 test('a checkpoint knows its threads, and its width where nobody named one', async () => {
   const recipe = recipeFor('threads', { max_steps: 1 })
   await ran(recipe)

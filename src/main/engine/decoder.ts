@@ -1,6 +1,7 @@
 /** A llama.cpp context of fixed width: one KV stream per slot, batches of (token, position, slot). */
 import koffi from 'koffi'
 import { AppError } from '../../shared/errors.ts'
+import type { CacheType } from '../../shared/recipe.ts'
 import type { Adapter } from './adapter.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
@@ -8,11 +9,12 @@ import type { Model } from './model.ts'
 import { TYPE } from './tensor.ts'
 
 export type DecoderSettings = {
-  /** Sequences decoded at once, at most 256. */
+  /** Sequences decoded at once, at most llama.cpp's 256. */
   readonly width: number
   /** Prompt and response of one sequence, in tokens. */
   readonly contextTokens: number
-  readonly keyValueType?: number
+  /** How keys and values are kept; f16 where nothing is said. No recipe asks for f32: it holds decoding against training. */
+  readonly cacheType?: CacheType | 'f32' | undefined
 }
 
 export type DecodeToken = {
@@ -22,7 +24,15 @@ export type DecodeToken = {
   readonly wantsLogits: boolean
 }
 
-const KEY_VALUE_TYPE = TYPE.F16
+/**
+ * Types of the cache. llama.cpp needs flash attention for quantised values and turns it on by itself (llama_init_from_model);
+ * heads must be whole blocks.
+ */
+const CACHE_TYPES = {
+  f32: { type: TYPE.F32, block: 1 },
+  f16: { type: TYPE.F16, block: 1 },
+  q8_0: { type: TYPE.Q8_0, block: 32 }
+} as const
 
 /** llama.cpp rounds the context of a sequence up to a multiple of this. */
 const CONTEXT_GRAIN = 256
@@ -48,9 +58,24 @@ export class Decoder {
   /** Read by llama.cpp between the nodes of a graph (CPU only): one byte of it stops the decode that runs. */
   readonly #stop = new Uint8Array(64)
 
+  /** Throws AppError('memory') when the caches find no room, AppError('recipe') for what llama.cpp cannot do with this base. */
   constructor(model: Model, settings: DecoderSettings) {
     const { llama } = model.backend.native
-    const { width, contextTokens } = settings
+    const { width, contextTokens, cacheType = 'f16' } = settings
+    const { type, block } = CACHE_TYPES[cacheType]
+    const most = llama.max_parallel_sequences()
+    if (width > most)
+      throw new AppError(
+        'recipe',
+        `rollout_width is ${width}: llama.cpp decodes at most ${most} sequences at once`,
+        `Set rollout_width to ${most} or less.`
+      )
+    if (model.config.headDim % block !== 0)
+      throw new AppError(
+        'recipe',
+        `cache_type is ${cacheType}, which holds blocks of ${block} values: the heads of ${model.info.path} have ${model.config.headDim}`,
+        'Set cache_type to f16.'
+      )
     this.model = model
     this.width = width
     this.contextTokens = contextTokens
@@ -60,10 +85,11 @@ export class Decoder {
     params.n_batch = this.batchTokens
     params.n_ubatch = 512
     params.n_seq_max = width
+    params.n_outputs_max = width // a batch asks for one row of logits per sequence at most, so no more room is reserved
     params.n_threads = model.backend.threads
     params.n_threads_batch = model.backend.threads
-    params.type_k = settings.keyValueType ?? KEY_VALUE_TYPE
-    params.type_v = settings.keyValueType ?? KEY_VALUE_TYPE
+    params.type_k = type
+    params.type_v = type
     params.kv_unified = false
     params.abort_callback = model.backend.native.flagReader.address
     params.abort_callback_data = koffi.address(this.#stop) as Pointer

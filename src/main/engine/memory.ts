@@ -16,6 +16,7 @@ import type { PlannedTraining } from './layer-scratch.ts'
 import { forwardType, transposeType } from './parameters.ts'
 import type { ForwardWeights } from './parameters.ts'
 import { cacheBytes, decodingBytes } from './sampling-memory.ts'
+import type { SamplingSize } from './sampling-memory.ts'
 import { rowBytes, TYPE } from './tensor.ts'
 import type { TrainerSettings } from './trainer.ts'
 
@@ -23,8 +24,8 @@ export type PlanRequest = {
   readonly trained: PlannedTraining
   /** Tokens of a packed row. */
   readonly tokens: number
-  /** Sequences sampled at once, the tokens of one, prompt included, and of a prompt; left out when nothing is sampled. */
-  readonly rollouts?: { readonly width: number; readonly contextTokens: number; readonly promptTokens: number }
+  /** What is sampled, and the tokens of a prompt; left out when nothing is. */
+  readonly rollouts?: SamplingSize & { readonly promptTokens: number }
   readonly limitBytes: number
   readonly transposeType?: number
   /** The adapter that is trained is there already, so that its rank is no setting. */

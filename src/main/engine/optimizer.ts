@@ -14,7 +14,12 @@ export type AdamWSettings = {
   readonly maxGradNorm: number
 }
 
-export type StepResult = { readonly gradNorm: number; readonly applied: boolean }
+export type StepResult = {
+  readonly gradNorm: number
+  readonly applied: boolean
+  /** Until the sampler, or a trained base's copies, had the new values: nothing where their tensors are shared. */
+  readonly syncSeconds: number
+}
 
 const GROUPS = ['a', 'b', 'weight'] as const
 
@@ -77,7 +82,7 @@ export class AdamW {
     const gradNorm = Math.sqrt(squares.reduce((sum, value) => sum + value, 0)) * scale
     if (!Number.isFinite(gradNorm)) {
       this.#parameters.zeroGradients()
-      return { gradNorm, applied: false }
+      return { gradNorm, applied: false, syncSeconds: 0 }
     }
     this.steps++
     const clip = gradNorm > maxGradNorm ? maxGradNorm / (gradNorm + 1e-6) : 1 // as torch's clip_grad_norm_
@@ -92,8 +97,9 @@ export class AdamW {
     }
     this.#update.compute()
     this.#parameters.zeroGradients()
+    const updated = performance.now()
     this.#parameters.publish()
-    return { gradNorm, applied: true }
+    return { gradNorm, applied: true, syncSeconds: (performance.now() - updated) / 1000 }
   }
 
   dispose(): void {

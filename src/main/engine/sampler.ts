@@ -17,7 +17,7 @@ import type { Pointer } from './ffi/structs.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import type { Model } from './model.ts'
 import { draw, likeliest } from './sampling.ts'
-import { readF32, TensorPool, TYPE } from './tensor.ts'
+import { TensorPool, TYPE } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
 export type SampleRequest = {
@@ -168,10 +168,12 @@ class Generating {
       const taking = this.#waiting.splice(0, free.length)
       if (taking.length === 0) return
       await this.#prefill(taking, free)
+      const started = performance.now()
       taking.forEach((sequence, i) => {
         const slot = this.#place(sequence, new Set(taking.slice(i + 1).map((it) => it.request)))
         this.#take(sequence, slot, this.#first.get(sequence.request)!)
       })
+      this.#ms.sample += performance.now() - started
       const waiting = new Set(this.#waiting.map((it) => it.request))
       for (const request of this.#first.keys()) if (!waiting.has(request)) this.#first.delete(request)
     }
@@ -279,54 +281,76 @@ function rollout(sequence: Sequence): Rollout {
   }
 }
 
-/** Logits to probabilities for all rows in one pass of the backend; the host reads rows, never raises to a power. */
+/**
+ * Logits to probabilities for all rows in one pass of the backend: they come and go in one native call each, through memory
+ * that is made once; the host reads rows, never raises to a power.
+ */
 class ProbabilityRows {
   readonly #model: Model
+  readonly #width: number
   readonly #pool: TensorPool
-  readonly #allocator: GraphAllocator
-  readonly #logits: Tensor
-  readonly #out: Tensor
-  #graphs: { temperature: number; graph: Graph } | null = null
-  #probabilities: Float32Array = new Float32Array(0)
+  readonly #values: Tensor
+  readonly #probabilities: Float32Array
+  /** By number of rows: when few sequences are left, the pass is over as few. */
+  readonly #graphs = new Map<number, { readonly graph: Graph; readonly allocator: GraphAllocator }>()
+  #temperature = NaN
 
   constructor(model: Model, width: number) {
     const { backend, config } = model
     this.#model = model
+    this.#width = width
     this.#pool = new TensorPool(backend, 4)
-    this.#logits = this.#pool.add(TYPE.F32, config.vocabulary, width)
-    this.#out = this.#pool.add(TYPE.F32, config.vocabulary, width)
+    this.#values = this.#pool.add(TYPE.F32, config.vocabulary, width)
     this.#pool.allocate()
-    this.#allocator = new GraphAllocator(backend)
+    this.#probabilities = new Float32Array(config.vocabulary * width)
   }
 
   /** `rows` rows of logits at an address in host memory. */
   load(logits: Pointer, rows: number, temperature: number): void {
     const { backend, config } = this.#model
-    const floats = rows * config.vocabulary
-    backend.native.ggml.backend_tensor_set(this.#logits.ptr, logits, 0, floats * 4)
-    if (this.#graphs?.temperature !== temperature) {
-      this.#graphs?.graph.dispose()
-      this.#graphs = null
-      const graph = new Graph(backend, 16)
-      graph.run(
-        graph.place(graph.softMax(this.#logits, null, 1 / temperature), { tensor: this.#out, pool: this.#pool })
-      )
-      orDispose([graph], () => this.#allocator.allocate(graph))
-      this.#graphs = { temperature, graph }
-    }
-    this.#graphs.graph.compute()
-    this.#probabilities = readF32(backend, this.#out, floats)
+    const { ggml } = backend.native
+    const bytes = rows * config.vocabulary * Float32Array.BYTES_PER_ELEMENT
+    ggml.backend_tensor_set(this.#values.ptr, logits, 0, bytes)
+    this.#softMax(rows, temperature).compute()
+    ggml.backend_tensor_get(this.#values.ptr, this.#probabilities, 0, bytes)
   }
 
-  /** Probabilities under the temperature they were loaded with, unfiltered. */
+  /** In place, over the next power of two of rows. A row's result does not depend on the others. */
+  #softMax(rows: number, temperature: number): Graph {
+    if (this.#temperature !== temperature) this.#drop()
+    this.#temperature = temperature
+    const size = Math.min(this.#width, 2 ** Math.ceil(Math.log2(rows)))
+    const known = this.#graphs.get(size)
+    if (known) return known.graph
+    const { backend, config } = this.#model
+    const graph = new Graph(backend, 16)
+    const allocator = new GraphAllocator(backend)
+    orDispose([graph, allocator], () => {
+      const values = graph.window(this.#values, [config.vocabulary, size, 1, 1])
+      const tensor = { ...this.#values, ne: values.ne }
+      graph.run(graph.place(graph.softMax(values, null, 1 / temperature), { tensor, pool: this.#pool }))
+      allocator.allocate(graph)
+    })
+    this.#graphs.set(size, { graph, allocator })
+    return graph
+  }
+
+  /** Probabilities under the temperature they were loaded with, unfiltered; valid until the next load. */
   row(row: number): Float32Array {
     const { vocabulary } = this.#model.config
     return this.#probabilities.subarray(row * vocabulary, (row + 1) * vocabulary)
   }
 
+  #drop(): void {
+    for (const { graph, allocator } of this.#graphs.values()) {
+      graph.dispose()
+      allocator.dispose()
+    }
+    this.#graphs.clear()
+  }
+
   dispose(): void {
-    this.#graphs?.graph.dispose()
-    this.#allocator.dispose()
+    this.#drop()
     this.#pool.dispose()
   }
 }

@@ -1,15 +1,17 @@
 /** The memory that sampling takes, and how many sequences are decoded at once where nobody says: one rule for every job. */
+import type { CacheType } from '../../shared/recipe.ts'
 import type { ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
 import { decodingContext } from './decoder.ts'
 import type { Model } from './model.ts'
 
 const F32 = 4
-const F16 = 2
+/** Bytes of a key or value: Q8_0 has blocks of 32 with a scale in F16. */
+const CACHE_BYTES: Readonly<Record<CacheType, number>> = { f16: 2, q8_0: 34 / 32 }
 
-/** llama.cpp reserves the logits of one batch of this many tokens. */
-const DECODE_BATCH = 512
-/** Rows of the vocabulary's size for each sequence: llama.cpp's logits, ours, their probabilities there and here. */
+/** Tokens that llama.cpp computes at once: `n_ubatch` of the decoder. */
+const MICRO_BATCH = 512
+/** Rows of the vocabulary's size for each sequence: in llama.cpp's graph, its logits, ours, their probabilities. */
 const ROWS_PER_SEQUENCE = 4
 /** Of what is free when a job starts; the rest is for the system and for what else grows. */
 const DEFAULT_SHARE = 0.8
@@ -22,23 +24,33 @@ export function memoryLimit(backend: Backend, limitMiB?: number): number {
   return DEFAULT_SHARE * backend.freeAtOpen
 }
 
-/** Keys and values of `width` sequences of `contextTokens` tokens, prompt included. */
-export function cacheBytes(
-  { layers, headDim, keyHeads }: ModelConfig,
-  { width, contextTokens }: { readonly width: number; readonly contextTokens: number }
-): number {
-  const cells = decodingContext(contextTokens) * width
-  return layers * 2 * headDim * keyHeads * cells * F16
+/** What sampling is asked for: sequences at once, and the tokens of one, prompt included. */
+export type SamplingSize = {
+  readonly width: number
+  readonly contextTokens: number
+  readonly cacheType?: CacheType | undefined
 }
 
-/** What decoding takes beside the cache: logits and probabilities. An estimate. */
-export const decodingBytes = ({ vocabulary }: ModelConfig, width: number): number =>
-  (DECODE_BATCH + ROWS_PER_SEQUENCE * width) * vocabulary * F32
+/** Keys and values of `width` sequences. */
+export function cacheBytes(
+  { layers, headDim, keyHeads }: ModelConfig,
+  { width, contextTokens, cacheType = 'f16' }: SamplingSize
+): number {
+  const cells = decodingContext(contextTokens) * width
+  return layers * 2 * headDim * keyHeads * cells * CACHE_BYTES[cacheType]
+}
+
+/**
+ * What decoding takes beside the cache: llama.cpp's graph, of which a feed-forward layer's tensors are the most that live at
+ * once, logits and probabilities. An estimate: for SmolLM2-135M the graph is planned with 13.5 MiB and takes 13.8.
+ */
+export const decodingBytes = ({ vocabulary, feedForward, width: d }: ModelConfig, width: number): number =>
+  (MICRO_BATCH * (3 * feedForward + 4 * d) + ROWS_PER_SEQUENCE * width * vocabulary) * F32
 
 /** The most sequences whose sampling fits these bytes; 0 when not even one does. */
-export function widthWithin(config: ModelConfig, contextTokens: number, bytes: number): number {
+export function widthWithin(config: ModelConfig, one: Omit<SamplingSize, 'width'>, bytes: number): number {
   const fixed = decodingBytes(config, 0)
-  const each = cacheBytes(config, { width: 1, contextTokens }) + decodingBytes(config, 1) - fixed
+  const each = cacheBytes(config, { ...one, width: 1 }) + decodingBytes(config, 1) - fixed
   return Math.max(0, Math.floor((bytes - fixed) / each))
 }
 
@@ -50,12 +62,11 @@ export const widest = ({ isCpu }: Pick<Backend, 'isCpu'>): number => WIDEST[isCp
  * most half of the memory that is allowed.
  */
 export function comfortableWidth(
-  model: Pick<Model, 'backend' | 'config'>,
-  contextTokens: number,
+  { backend, config }: Pick<Model, 'backend' | 'config'>,
+  one: Omit<SamplingSize, 'width'>,
   sequences: number,
   limitMiB?: number
 ): number {
-  const { backend, config } = model
-  const fits = widthWithin(config, contextTokens, memoryLimit(backend, limitMiB) / 2)
+  const fits = widthWithin(config, one, memoryLimit(backend, limitMiB) / 2)
   return Math.max(1, Math.min(widest(backend), sequences, fits))
 }

@@ -5,6 +5,7 @@
 import { AppError } from '../../shared/errors.ts'
 import type { Random } from '../../shared/random.ts'
 import type { SamplingSettings } from '../../shared/recipe.ts'
+import { largest, nucleus } from './partial-selection.ts'
 
 export type Draw = {
   readonly token: number
@@ -69,50 +70,31 @@ function drawFrom({ tokens, probabilities, sum }: Candidates, random: Random): D
 }
 
 /**
- * What the filters leave, likeliest first (ties by token id). Only tokens above a bound that the filters cannot keep
- * anything under are sorted: for top-p, tokens under (1 − p) / V add up to less than is cut.
+ * What the filters leave, likeliest first (ties by token id). Each filter keeps a beginning of that order, so only the
+ * beginning is ever put in order (`partial-selection.ts`): with top-k its k tokens; without it, those at or above a bound
+ * that the filters cannot keep anything under: tokens under (1 − p) / V add up to less than top-p cuts.
  */
-export function candidates(row: Float32Array, settings: SamplingSettings): Candidates {
-  let most = 0
-  for (let token = 0; token < row.length; token++) if (row[token]! > most) most = row[token]!
-  // with top-k in front, min-p and top-p see renormalised values; relative to the maximum min-p is the same either way
-  const bound = Math.max(
-    settings.min_p * most,
-    settings.top_k === 0 && settings.top_p < 1 ? (1 - settings.top_p) / row.length : 0
-  )
-  const floor = settings.top_k > 0 ? Math.max(bound, kthLargest(row, settings.top_k)) : bound
-  let kept: number[] = []
-  for (let token = 0; token < row.length; token++) if (row[token]! >= floor && row[token]! > 0) kept.push(token)
-  kept.sort((a, b) => row[b]! - row[a]! || a - b)
-  if (settings.top_k > 0) kept = kept.slice(0, settings.top_k)
-  if (settings.top_p < 1) {
-    const total = settings.top_k > 0 ? kept.reduce((sum, token) => sum + row[token]!, 0) : 1
-    let sum = 0
+export function candidates(row: Float32Array, { top_k, top_p, min_p }: SamplingSettings): Candidates {
+  let tokens: number[]
+  if (top_k > 0) {
+    tokens = largest(row, top_k)
+    // top-p sees what top-k left, renormalised; relative to the maximum min-p is the same either way
+    const mass = top_p < 1 ? top_p * tokens.reduce((sum, token) => sum + row[token]!, 0) : Infinity
     let count = 0
-    while (count < kept.length && sum < settings.top_p * total) sum += row[kept[count++]!]!
-    kept = kept.slice(0, Math.max(1, count))
+    for (let sum = 0; count < tokens.length && (count === 0 || sum < mass); count++) sum += row[tokens[count]!]!
+    const floor = min_p * (row[tokens[0] ?? 0] ?? 0)
+    while (count > 0 && row[tokens[count - 1]!]! < floor) count--
+    tokens = tokens.slice(0, count)
+  } else {
+    const floor = min_p > 0 ? min_p * greatest(row) : 0
+    tokens = nucleus(row, Math.max(floor, top_p < 1 ? (1 - top_p) / row.length : 0), top_p < 1 ? top_p : Infinity)
   }
-  const probabilities = kept.map((token) => row[token]!)
-  return { tokens: kept, probabilities, sum: probabilities.reduce((sum, p) => sum + p, 0) }
+  const probabilities = tokens.map((token) => row[token]!)
+  return { tokens, probabilities, sum: probabilities.reduce((sum, p) => sum + p, 0) }
 }
 
-/** The k-th largest value, by a heap of k: most values are turned away by one comparison. */
-function kthLargest(row: Float32Array, k: number): number {
-  if (k >= row.length) return 0
-  const heap = row.slice(0, k).sort() // ascending: a valid min-heap
-  for (let i = k; i < row.length; i++) {
-    const value = row[i]!
-    if (value <= heap[0]!) continue
-    let at = 0
-    for (;;) {
-      let child = 2 * at + 1
-      if (child >= k) break
-      if (child + 1 < k && heap[child + 1]! < heap[child]!) child++
-      if (heap[child]! >= value) break
-      heap[at] = heap[child]!
-      at = child
-    }
-    heap[at] = value
-  }
-  return heap[0]!
+function greatest(row: Float32Array): number {
+  let most = 0
+  for (let token = 0; token < row.length; token++) if (row[token]! > most) most = row[token]!
+  return most
 }

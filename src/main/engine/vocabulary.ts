@@ -28,6 +28,7 @@ export class Vocabulary {
   readonly #native: Native
   readonly #handle: Pointer
   readonly #pieces = new Map<number, Uint8Array>()
+  readonly #ends = new Map<number, boolean>()
   readonly #render: Render | null
   readonly #path: string
 
@@ -98,7 +99,11 @@ export class Vocabulary {
   }
 
   isEndOfGeneration(token: number): boolean {
-    return this.#native.llama.vocab_is_eog(this.#handle, token)
+    const known = this.#ends.get(token) // asked for every token that is sampled
+    if (known !== undefined) return known
+    const ends = this.#native.llama.vocab_is_eog(this.#handle, token)
+    this.#ends.set(token, ends)
+    return ends
   }
 
   /** The id of a token by its exact text, when the vocabulary has it as one special token. */

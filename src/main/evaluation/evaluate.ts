@@ -65,9 +65,9 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const longest = questions.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
     const contextTokens = longest + recipe.max_completion_length
     const most = recipe.runs * Math.max(...tasksets.map((taskset) => taskset.questions.length))
-    const width =
-      earlier?.width ?? recipe.rollout_width ?? comfortableWidth(model, contextTokens, most, recipe.memory_limit_mib)
-    const sampler = held.own(new Sampler(model, { width, contextTokens }))
+    const one = { contextTokens, cacheType: recipe.cache_type }
+    const width = earlier?.width ?? recipe.rollout_width ?? comfortableWidth(model, one, most, recipe.memory_limit_mib)
+    const sampler = held.own(new Sampler(model, { width, ...one }))
     const { runs, seed, sampling, lenient } = recipe
     const measurement = { policies, tasksets, runs, seed, sampling, lenient, maxTokens: recipe.max_completion_length }
 

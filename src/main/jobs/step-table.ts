@@ -2,19 +2,45 @@
 import type { Metrics, RunEvent } from '../../shared/event.ts'
 
 type Step = Extract<RunEvent, { kind: 'step' }>
-type Column = { readonly title: string; readonly keys: readonly string[]; readonly digits: number }
+type Column = {
+  readonly title: string
+  /** Undefined where the step does not report it. */
+  readonly cell: (metrics: Metrics) => string | undefined
+}
 
 /** TRL's names first; several where SFT and GRPO differ. */
+const number = (title: string, keys: readonly string[], digits: number): Column => ({
+  title,
+  cell: (metrics) =>
+    keys
+      .map((key) => metrics[key])
+      .find((found) => found !== undefined)
+      ?.toFixed(digits)
+})
+
+/** The phases of a GRPO step, in their order: `timing_s/<phase>` of its metrics. */
+const PHASES = ['prefill', 'decode', 'sample', 'score', 'train', 'sync'] as const
+
+/** What share of the phases' time each of them took. */
+function phaseShares(metrics: Metrics): string | undefined {
+  const seconds = PHASES.map((phase) => metrics[`timing_s/${phase}`])
+  if (seconds.includes(undefined)) return undefined
+  const total = seconds.reduce<number>((sum, it) => sum + it!, 0)
+  return seconds.map((it) => (total > 0 ? (100 * it!) / total : 0).toFixed(0)).join('/')
+}
+
 const COLUMNS: readonly Column[] = [
-  { title: 'loss', keys: ['loss', 'policy_loss'], digits: 4 },
-  { title: 'reward', keys: ['reward'], digits: 3 },
-  { title: 'accuracy', keys: ['accuracy', 'rewards/accuracy/mean', 'mean_token_accuracy'], digits: 3 },
-  { title: 'length', keys: ['completions/mean_length', 'mean_length'], digits: 1 },
-  { title: 'entropy', keys: ['entropy'], digits: 3 },
-  { title: 'kl', keys: ['kl'], digits: 4 },
-  { title: 'grad', keys: ['grad_norm'], digits: 3 },
-  { title: 'tok/s', keys: ['tokens_per_second', 'tokens_per_second/train'], digits: 0 },
-  { title: 'roll/s', keys: ['tokens_per_second/rollout'], digits: 0 }
+  number('loss', ['loss', 'policy_loss'], 4),
+  number('reward', ['reward'], 3),
+  number('accuracy', ['accuracy', 'rewards/accuracy/mean', 'mean_token_accuracy'], 3),
+  number('length', ['completions/mean_length', 'mean_length'], 1),
+  number('entropy', ['entropy'], 3),
+  number('kl', ['kl'], 4),
+  number('grad', ['grad_norm'], 3),
+  number('tok/s', ['tokens_per_second', 'tokens_per_second/train'], 0),
+  number('roll/s', ['tokens_per_second/rollout'], 0),
+  number('seconds', ['step_time'], 1),
+  { title: `% ${PHASES.join('/')}`, cell: phaseShares }
 ]
 const HEAD_EVERY = 25
 const WIDTH = 9
@@ -25,24 +51,11 @@ export function createStepTable(): { rows: (step: Step) => string[] } {
   let printed = 0
   return {
     rows: ({ step, of, metrics }) => {
-      columns ??= COLUMNS.filter((column) => value(column, metrics) !== undefined)
-      const head =
-        printed++ % HEAD_EVERY === 0
-          ? [
-              line(
-                'step',
-                columns.map((column) => column.title)
-              )
-            ]
-          : []
-      const cells = columns.map((column) => value(column, metrics)?.toFixed(column.digits) ?? '-')
-      return [...head, line(`${step}/${of}`, cells)]
+      columns ??= COLUMNS.filter(({ cell }) => cell(metrics) !== undefined)
+      const line = (first: string, cells: readonly string[]): string =>
+        [first, ...cells].map((cell, i) => cell.padStart(Math.max(WIDTH, columns![i - 1]?.title.length ?? 0))).join(' ')
+      const head = printed++ % HEAD_EVERY === 0 ? [line('step', columns.map(({ title }) => title))] : [] // prettier-ignore
+      return [...head, line(`${step}/${of}`, columns.map(({ cell }) => cell(metrics) ?? '-'))] // prettier-ignore
     }
   }
 }
-
-const value = ({ keys }: Column, metrics: Metrics): number | undefined =>
-  keys.map((key) => metrics[key]).find((found) => found !== undefined)
-
-const line = (first: string, cells: readonly string[]): string =>
-  [first.padStart(WIDTH), ...cells.map((cell) => cell.padStart(WIDTH))].join(' ')

@@ -12,7 +12,7 @@ import { EvaluateRecipe, GrpoRecipe, SftRecipe } from '../../shared/recipe.ts'
 import type { Device } from '../../shared/recipe.ts'
 import type { Task } from '../../shared/task.ts'
 import type { JobContext, JobFunction } from '../../shared/worker-contract.ts'
-import { bandCounts, decontaminate, teachable } from '../data/prepare/curation.ts'
+import { decontaminate, passCounts, teachable } from '../data/prepare/curation.ts'
 import { traceLines } from '../data/prepare/traces.ts'
 import { loadModel } from '../engine/model.ts'
 import { openDevice } from '../engine/open-device.ts'
@@ -186,30 +186,39 @@ async function curate(
       contextTokens: settings.maxPromptLength + settings.maxCompletionLength
     })
     try {
-      const { groups } = await sampler.generate(
-        pool.map((task) => ({
-          prompt: dialogue.promptTokens(taskMessages(task.prompt, BRIEF_SYSTEM_MESSAGE)),
-          seeds: Array.from({ length: samples }, (_, i) => `${seed}/curation/${task.id}/${i}`)
-        })),
-        {
-          sampling: { temperature: 1, top_k: 0, top_p: 1, min_p: 0 },
-          maxTokens: settings.maxCompletionLength,
-          adapter: null,
-          signal,
-          onProgress: (done, of) => emit({ kind: 'progress', label: 'sampling the base', done, of })
-        }
-      )
-      const passes = new Map<string, { samples: number; correct: number }>()
-      for (const [i, task] of pool.entries()) {
-        const graded = await Promise.all(groups[i]!.map((rollout) => grade(task, rollout, dialogue)))
-        passes.set(task.id, { samples, correct: graded.filter(({ verdict }) => verdict.kind === 'correct').length })
-      }
+      let firstCorrect = 0
+      const passes = await passCounts(pool, samples, band, async (asked, round) => {
+        const { groups } = await sampler.generate(
+          asked.map((task) => ({
+            prompt: dialogue.promptTokens(taskMessages(task.prompt, BRIEF_SYSTEM_MESSAGE)),
+            seeds: [`${seed}/curation/${task.id}/${round}`]
+          })),
+          {
+            sampling: { temperature: 1, top_k: 0, top_p: 1, min_p: 0 },
+            maxTokens: settings.maxCompletionLength,
+            adapter: null,
+            signal,
+            onProgress: (done, of) =>
+              emit({
+                kind: 'progress',
+                label: `sampling the base, answer ${round + 1} of ${samples} at most`,
+                done,
+                of
+              })
+          }
+        )
+        const graded = await Promise.all(asked.map((task, i) => grade(task, groups[i]![0]!, dialogue)))
+        const correct = graded.map(({ verdict }) => verdict.kind === 'correct')
+        if (round === 0) firstCorrect = correct.filter(Boolean).length
+        return correct
+      })
       const { kept, removed } = teachable(pool, passes, band)
-      const { unsolved, under, inside, over } = bandCounts(pool, passes, band)
+      const answers = [...passes.values()].reduce((sum, pass) => sum + pass.samples, 0)
+      const tooEasy = removed.filter(({ reason }) => reason.kind === 'too easy').length
       emit({
         kind: 'log',
         level: 'info',
-        text: `${kept.length} of ${pool.length} tasks are taught and trained on: the base never solves ${unsolved} of them in ${samples} answers and solves ${inside} now and then; ${over + under} it solves too often or too rarely are left out`
+        text: `${kept.length} of ${pool.length} tasks are taught and trained on; ${removed.length} that the base solves too often or too rarely are left out. It solves ${firstCorrect} with its first answer; ${answers} answers of ${samples * pool.length} settled which tasks are kept, so the others were not sampled`
       })
       const lessons = seeded(seed, 'lessons').shuffle(kept).slice(0, settings.curation.lessons)
       const taught = lessons.map((task) => ({
@@ -228,9 +237,10 @@ async function curate(
         teachable: kept.length,
         tooEasyOrHard: removed.length,
         samples,
-        unsolved,
-        inBand: inside,
-        overBand: over,
+        asked: pool.length,
+        answers,
+        firstCorrect,
+        overBand: tooEasy,
         lessons: lessons.length,
         heldOut: heldOut.length,
         test: test.length
@@ -262,7 +272,7 @@ function writeReport({ files, recipes, seed, short, context, minutes }: Made): u
     title: 'Reasonsmith demo: a small base learns to think',
     notes: [
       'A bundled base of 1.4 million parameters is taught to think by scripted traces (SFT), then sharpened by reward (GRPO); each stage answers the same held-out tasks in independent runs.',
-      `Of ${counts['pool']} generated tasks ${counts['removedAsTestLike']} resembled a test task and were left out, ${counts['heldOut']} were held out, and ${counts['teachable']} were kept: in ${counts['samples']} answers each the base solved ${counts['unsolved']} of them never and ${counts['inBand']} now and then; ${counts['overBand']} that it solved at least nine times in ten were left out. Those it never solved are at the edge of a teacher's ability, not of the base's: traces show them to it, and GRPO, which is given the same tasks, leaves out groups without a difference. ${counts['lessons']} were taught. The ${counts['test']} test tasks were never in the base's corpus.`,
+      `Of ${counts['pool']} generated tasks ${counts['removedAsTestLike']} resembled a test task and were left out, ${counts['heldOut']} were held out, and ${counts['teachable']} were kept. Up to ${counts['samples']} answers of the base to each told whether it solves it at least nine times in ten: ${counts['overBand']} such tasks were left out. A task was asked no further once no answer could change that, so ${counts['answers']} answers were enough. With its first answer the base solved ${counts['firstCorrect']} of ${counts['asked']}, and those it does not solve are at the edge of a teacher's ability, not of its own: traces show them to it, and GRPO, which is given the same tasks, leaves out groups without a difference. ${counts['lessons']} were taught. The ${counts['test']} test tasks were never in the base's corpus.`,
       `This call took ${minutes.toFixed(1)} minutes.`,
       ...(short ? ['Short form: too few steps and answers to show an effect.'] : [])
     ],

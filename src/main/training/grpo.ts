@@ -51,9 +51,8 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
     const { dialogue, trainer, optimizer, adapter, model } = session
     const { rowTokens, rollouts } = grpoRun(recipe, model)
-    const width = session.plan.width ?? rollouts.width // a resumed run keeps its own
-    const { contextTokens } = rollouts
-    const sampler = held.own(new Sampler(model, { width, contextTokens }))
+    // a resumed run keeps its own width
+    const sampler = held.own(new Sampler(model, { ...rollouts, width: session.plan.width ?? rollouts.width }))
     const systemMessage = recipe.system_message ?? dialogue.systemMessage
     const prompting = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
     const prompted = (name: string, sources: GrpoRecipe['tasks']): Prompted[] =>
@@ -174,7 +173,8 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
         'timing_s/decode': phase('decode'),
         'timing_s/sample': phase('sample'),
         'timing_s/score': phase('score'),
-        'timing_s/train': (trainedAt - sampledAt) / 1000,
+        'timing_s/train': (trainedAt - sampledAt) / 1000 - update.syncSeconds,
+        'timing_s/sync': update.syncSeconds,
         'tokens_per_second/rollout': (sampledTokens * 1000) / (sampledAt - started),
         'tokens_per_second/train': (update.tokens * 1000) / (trainedAt - sampledAt)
       }

@@ -67,11 +67,11 @@ function planEvaluation(model: PlannedModel, recipe: EvaluateRecipe): PlanResult
   const { config, info, backend } = model
   const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
   const asked = Math.max(...recipe.tasksets.map(({ tasks }) => loadTasks(tasks).length))
-  const width =
-    recipe.rollout_width ?? comfortableWidth(model, contextTokens, asked * recipe.runs, recipe.memory_limit_mib)
+  const one = { contextTokens, cacheType: recipe.cache_type }
+  const width = recipe.rollout_width ?? comfortableWidth(model, one, asked * recipe.runs, recipe.memory_limit_mib)
   const rows = [
     { name: 'weights', mib: [...info.tensors.values()].reduce((sum, tensor) => sum + dataBytes(tensor), 0) / MIB },
-    { name: 'KV cache', mib: cacheBytes(config, { width, contextTokens }) / MIB },
+    { name: 'KV cache', mib: cacheBytes(config, { ...one, width }) / MIB },
     { name: 'decoding', mib: decodingBytes(config, width) / MIB }
   ]
   const allowedMib = memoryLimit(backend, recipe.memory_limit_mib) / MIB

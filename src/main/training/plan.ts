@@ -41,11 +41,12 @@ export function grpoRun(
 ): PlannedRun & { readonly rollouts: NonNullable<PlannedRun['rollouts']> } {
   const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
   const rollouts = recipe.prompts_per_step * recipe.num_generations
-  const width = recipe.rollout_width ?? comfortableWidth(model, contextTokens, rollouts, recipe.memory_limit_mib)
+  const one = { contextTokens, cacheType: recipe.cache_type }
+  const width = recipe.rollout_width ?? comfortableWidth(model, one, rollouts, recipe.memory_limit_mib)
   return {
     ...recipe,
     rowTokens: Math.max(1024, contextTokens),
-    rollouts: { width, contextTokens, promptTokens: recipe.max_prompt_length }
+    rollouts: { ...one, width, promptTokens: recipe.max_prompt_length }
   }
 }
 
@@ -96,7 +97,7 @@ export function planAnswers(
 ): number {
   const room = limitBytes - heldBytes
   const { count, contextTokens } = answers
-  const width = Math.min(count, widest(backend), widthWithin(config, contextTokens, room))
+  const width = Math.min(count, widest(backend), widthWithin(config, { contextTokens }, room))
   const bytes =
     cacheBytes(config, { width: Math.max(1, width), contextTokens }) + decodingBytes(config, Math.max(1, width))
   const mib = (value: number): string => (value / 2 ** 20).toFixed(1)

@@ -34,6 +34,8 @@ export type PolicyUpdate = {
   readonly updates: number
   /** Updates left out because a gradient was not finite. */
   readonly skipped: number
+  /** Of the time, what it took until the sampler had the new adapter. */
+  readonly syncSeconds: number
 }
 
 type Rates = { readonly a: number; readonly b: number; readonly weight: number }
@@ -53,7 +55,7 @@ export async function policyUpdate(
   signal?: AbortSignal
 ): Promise<PolicyUpdate> {
   const trajectories = groups.flatMap(trajectoriesOf)
-  if (trajectories.length === 0) return { metrics: {}, gradNorm: 0, tokens: 0, updates: 0, skipped: 0 }
+  if (trajectories.length === 0) return { metrics: {}, gradNorm: 0, tokens: 0, updates: 0, skipped: 0, syncSeconds: 0 }
   const settings = lossSettings(recipe)
   const minibatches = Math.min(recipe.minibatches, trajectories.length)
   const updates = recipe.num_iterations * minibatches
@@ -93,6 +95,7 @@ export async function policyUpdate(
   let gradNorm = 0
   let skipped = 0
   let tokens = 0
+  let syncSeconds = 0
   for (let iteration = 0; iteration < recipe.num_iterations; iteration++) {
     for (const { rows, normaliser, tokens: own } of prepared) {
       const parts: MetricSums[] = []
@@ -118,9 +121,10 @@ export async function policyUpdate(
       touched = true
       gradNorm = Math.max(gradNorm, step.applied ? step.gradNorm : 0)
       skipped += Number(!step.applied)
+      syncSeconds += step.syncSeconds
     }
   }
-  return { metrics: mergeMetrics(metrics), gradNorm, tokens, updates, skipped }
+  return { metrics: mergeMetrics(metrics), gradNorm, tokens, updates, skipped, syncSeconds }
 }
 
 /**

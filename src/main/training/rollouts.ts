@@ -41,7 +41,14 @@ export type Means = {
 
 type OnProgress = (done: number, of: number) => void
 
-/** Samples and scores one group per task; `seed` and the task's place name every sequence's random stream. */
+/**
+ * Samples and scores one group per task; `seed` and the task's place name every sequence's random stream.
+ *
+ * No group is cut short: every rollout of a kept group is trained on, and enters its mean and deviation. Whether a group is
+ * flat, and so left out by dynamic sampling, is known with its last rollout only, since the reward goes with length; nor are
+ * more groups begun than the step still lacks. Where a decision needs fewer answers than were planned, they are not
+ * sampled: see `passCounts` of curation.ts.
+ */
 export async function sampleGroups(
   means: Means,
   tasks: readonly Prompted[],

@@ -21,6 +21,17 @@ test('the table of steps takes its columns from the first step and repeats its h
   ])
 })
 
+test('the table of steps shows what share of a step each phase took', () => {
+  const seconds = { prefill: 0.5, decode: 10, sample: 0.5, score: 1, train: 8, sync: 0 }
+  const metrics = Object.fromEntries(Object.entries(seconds).map(([phase, it]) => [`timing_s/${phase}`, it]))
+  const [head, row] = createStepTable().rows({ kind: 'step', step: 1, of: 9, metrics: { ...metrics, step_time: 20.5 } })
+  expect(head).toBe('     step   seconds % prefill/decode/sample/score/train/sync')
+  expect(row!.split(/ +/)).toEqual(['', '1/9', '20.5', '3/50/3/5/40/0'])
+  expect(row).toHaveLength(head!.length)
+  const sft = createStepTable().rows({ kind: 'step', step: 1, of: 9, metrics: { 'timing_s/train': 2, loss: 1 } })
+  expect(sft).toEqual(['     step      loss', '      1/9    1.0000'])
+})
+
 test('progress without a terminal is a plain line now and then, with the time left', () => {
   const stream = sink()
   let time = 0

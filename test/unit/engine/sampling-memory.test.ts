@@ -1,15 +1,25 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { ModelConfig } from '../../../src/main/engine/arch/architecture.ts'
 import { cacheBytes, decodingBytes, widthWithin } from '../../../src/main/engine/sampling-memory.ts'
 
-const config = { layers: 3, headDim: 16, keyHeads: 2, vocabulary: 1000 } as ModelConfig
+const config = { layers: 3, width: 32, feedForward: 64, headDim: 16, keyHeads: 2, vocabulary: 1000 } as ModelConfig
 
-test.each([1, 7, 32])(
-  'the width that fits the bytes of %i sequences is that, and one less with a byte less',
-  (width) => {
-    const bytes = cacheBytes(config, { width, contextTokens: 300 }) + decodingBytes(config, width)
-    expect(widthWithin(config, 300, bytes)).toBe(width)
-    expect(widthWithin(config, 300, bytes - 1)).toBe(width - 1)
-    expect(widthWithin(config, 300, 0)).toBe(0)
-  }
-)
+describe.each(['f16', 'q8_0'] as const)('a cache in %s', (cacheType) => {
+  const one = { contextTokens: 300, cacheType }
+  test.each([1, 7, 32])(
+    'the width that fits the bytes of %i sequences is that, and one less with a byte less',
+    (width) => {
+      const bytes = cacheBytes(config, { width, ...one }) + decodingBytes(config, width)
+      expect(widthWithin(config, one, bytes)).toBe(width)
+      expect(widthWithin(config, one, bytes - 1)).toBe(width - 1)
+      expect(widthWithin(config, one, 0)).toBe(0)
+    }
+  )
+})
+
+test('blocks of 32 values in Q8_0 take 34 bytes, in F16 64', () => {
+  const size = { width: 4, contextTokens: 300 }
+  const values = 3 * 2 * 16 * 2 * 512 * 4
+  expect(cacheBytes(config, size)).toBe(values * 2)
+  expect(cacheBytes(config, { ...size, cacheType: 'q8_0' })).toBe((values / 32) * 34)
+})

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { bandCounts, decontaminate, teachable } from '../../../src/main/data/prepare/curation.ts'
+import { decontaminate, isSettled, passCounts, teachable } from '../../../src/main/data/prepare/curation.ts'
 import type { Task } from '../../../src/shared/task.ts'
 
 const task = (id: string, prompt = id): Task => ({ id, source: 's', prompt, solution: '1', check: { kind: 'equal' } })
@@ -79,12 +79,53 @@ describe('decontaminate', () => {
   })
 })
 
-it('counts where tasks lie against the band, with the edges that keep and remove them', () => {
-  const rates = [0, 0, 0.1, 0.25, 0.5, 0.9, 1]
-  const tasks = rates.map((_, i) => ({ id: String(i), source: 's', prompt: 'p', solution: '1', check: { kind: 'equal' } }) as const) // prettier-ignore
-  const passes = new Map(rates.map((rate, i) => [String(i), { correct: 100 * rate, samples: 100 }]))
-  const band = { minRate: 0.1, maxRate: 0.9 }
-  const counts = bandCounts([...tasks, { ...tasks[0]!, id: 'never sampled' }], passes, band)
-  expect(counts).toEqual({ unsolved: 2, under: 1, inside: 2, over: 2 })
-  expect(teachable(tasks, passes, { ...band, keepUnsolved: true }).kept).toHaveLength(counts.inside + counts.unsolved)
+describe('answers that cannot change what becomes of a task are not asked for', () => {
+  const bands = [
+    { minRate: 0, maxRate: 0.9, keepUnsolved: true },
+    { minRate: 0, maxRate: 0.7 },
+    { minRate: 0.3, maxRate: 0.5, keepUnsolved: true },
+    { minRate: 0.32, maxRate: 0.34 },
+    { minRate: 0.5, maxRate: 0.4 }
+  ]
+  const outcomes = (samples: number): boolean[][] =>
+    Array.from({ length: 2 ** samples }, (_, bits) =>
+      Array.from({ length: samples }, (_, i) => ((bits >> i) & 1) === 1)
+    )
+  const placeOf = (id: string, pass: { correct: number; samples: number }, band: object): string => {
+    const { kept, removed } = teachable([task(id)], new Map([[id, pass]]), band)
+    return kept.length > 0 ? 'kept' : removed[0]!.reason.kind
+  }
+
+  it.each(bands)('band %o: the same tasks as with all answers, and none asked that was settled', async (band) => {
+    for (let samples = 1; samples <= 7; samples++) {
+      const all = outcomes(samples)
+      const tasks = all.map((_, i) => task(String(i)))
+      const asked = new Map<string, number>()
+      const counts = await passCounts(tasks, samples, band, (open, round) => {
+        for (const { id } of open) asked.set(id, (asked.get(id) ?? 0) + 1)
+        return Promise.resolve(open.map(({ id }) => all[Number(id)]![round]!))
+      })
+      for (const [i, answers] of all.entries()) {
+        const count = counts.get(String(i))!
+        const whole = { correct: answers.filter(Boolean).length, samples }
+        expect(placeOf('x', count, band), `${answers.join()} after ${count.samples}`).toBe(placeOf('x', whole, band))
+        expect(count.samples).toBe(asked.get(String(i)))
+        expect(count.correct).toBe(answers.slice(0, count.samples).filter(Boolean).length)
+        // not one answer earlier: before the last one both its outcomes, or a later one, still mattered
+        if (count.samples > 1) {
+          const before = answers.slice(0, count.samples - 1)
+          const rest = outcomes(samples - before.length)
+          const places = rest.map((more) => placeOf('x', { correct: [...before, ...more].filter(Boolean).length, samples }, band)) // prettier-ignore
+          expect(new Set(places).size).toBeGreaterThan(1)
+        }
+      }
+    }
+  })
+
+  it('a task that must never be missed is settled by its first wrong answer', () => {
+    const band = { maxRate: 0.9, keepUnsolved: true }
+    expect(isSettled({ correct: 0, samples: 1 }, 4, band)).toBe(true)
+    expect(isSettled({ correct: 3, samples: 3 }, 4, band)).toBe(false)
+    expect(isSettled({ correct: 3, samples: 4 }, 4, band)).toBe(true)
+  })
 })

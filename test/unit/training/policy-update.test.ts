@@ -57,7 +57,7 @@ async function updated(groups: readonly Group[], settings: object, applied = tru
       coefficients += accumulated * scale
       accumulated = 0
       batches++
-      return { gradNorm: 1, applied }
+      return { gradNorm: 1, applied, syncSeconds: 0.25 }
     }
   } as unknown as AdamW
   const rates = { a: 1, b: 1, weight: 1 }
@@ -69,6 +69,7 @@ test('ten rollouts in four minibatches are four updates of two or three', async 
   const { batches, update } = await updated([group(10)], { minibatches: 4 })
   expect(batches).toBe(4)
   expect(update.updates).toBe(4)
+  expect(update.syncSeconds).toBe(1)
 })
 
 test('with fewer rollouts than minibatches every rollout is an update, and all of them may be skipped', async () => {

@@ -7,6 +7,9 @@ import type { Task } from '../../../shared/task.ts'
 /** How often a policy solved a task out of how many samples. */
 export type PassCount = { readonly correct: number; readonly samples: number }
 
+/** Pass rates that are kept, see `teachable`. */
+export type Band = { readonly minRate?: number; readonly maxRate?: number; readonly keepUnsolved?: boolean }
+
 export type Removal<Reason> = { readonly task: Task; readonly reason: Reason }
 
 export type TeachableReason =
@@ -21,9 +24,8 @@ export type TeachableReason =
 export function teachable(
   tasks: readonly Task[],
   passes: ReadonlyMap<string, PassCount>,
-  options: { readonly minRate?: number; readonly maxRate?: number; readonly keepUnsolved?: boolean } = {}
+  band: Band = {}
 ): { kept: Task[]; removed: Removal<TeachableReason>[] } {
-  const { minRate = 0, maxRate = 0.7, keepUnsolved = false } = options
   const kept: Task[] = []
   const removed: Removal<TeachableReason>[] = []
   for (const task of tasks) {
@@ -33,40 +35,52 @@ export function teachable(
       continue
     }
     const rate = pass.correct / pass.samples
-    if (rate >= maxRate) removed.push({ task, reason: { kind: 'too easy', rate } })
-    else if (rate > minRate || (keepUnsolved && rate === 0)) kept.push(task)
-    else removed.push({ task, reason: { kind: 'too hard', rate } })
+    const kind = placeOf(rate, band)
+    if (kind === 'kept') kept.push(task)
+    else removed.push({ task, reason: { kind, rate } })
   }
   return { kept, removed }
 }
 
-/** Where tasks lie against a band of pass rates. Tasks without samples count nowhere. */
-export type BandCounts = {
-  /** Never solved. */
-  readonly unsolved: number
-  /** Solved, but not more often than `minRate`. */
-  readonly under: number
-  readonly inside: number
-  readonly over: number
+function placeOf(
+  rate: number,
+  { minRate = 0, maxRate = 0.7, keepUnsolved = false }: Band
+): 'kept' | 'too easy' | 'too hard' {
+  if (rate >= maxRate) return 'too easy'
+  return rate > minRate || (keepUnsolved && rate === 0) ? 'kept' : 'too hard'
 }
 
-/** Counts them, with the same edges as `teachable`. */
-export function bandCounts(
+/**
+ * Whether the answers so far settle what `teachable` makes of a task that may be asked `samples` times: every outcome of
+ * the remaining answers would give the same. `teachable` gives it then from the answers so far.
+ */
+export function isSettled({ correct, samples: asked }: PassCount, samples: number, band: Band): boolean {
+  const remaining = samples - asked
+  const places = Array.from({ length: remaining + 1 }, (_, more) => placeOf((correct + more) / samples, band))
+  return new Set(places).size === 1
+}
+
+/**
+ * Asks every task up to `samples` times, one answer each in a round, and leaves a task out of the rounds after the one that
+ * settled it. `ask` says whether the round's answers were correct, in the order of its tasks.
+ */
+export async function passCounts(
   tasks: readonly Task[],
-  passes: ReadonlyMap<string, PassCount>,
-  { minRate = 0, maxRate = 0.7 }: { readonly minRate?: number; readonly maxRate?: number } = {}
-): BandCounts {
-  const rates = tasks.flatMap(({ id }) => {
-    const pass = passes.get(id)
-    return pass && pass.samples > 0 ? [pass.correct / pass.samples] : []
-  })
-  const count = (holds: (rate: number) => boolean): number => rates.filter(holds).length
-  return {
-    unsolved: count((rate) => rate === 0 && rate < maxRate),
-    under: count((rate) => rate > 0 && rate <= minRate && rate < maxRate),
-    inside: count((rate) => rate > minRate && rate < maxRate),
-    over: count((rate) => rate >= maxRate)
+  samples: number,
+  band: Band,
+  ask: (tasks: readonly Task[], round: number) => Promise<readonly boolean[]>
+): Promise<Map<string, PassCount>> {
+  const counts = new Map<string, PassCount>(tasks.map(({ id }) => [id, { correct: 0, samples: 0 }]))
+  let open = tasks
+  for (let round = 0; round < samples && open.length > 0; round++) {
+    const verdicts = await ask(open, round)
+    for (const [i, { id }] of open.entries()) {
+      const { correct, samples: before } = counts.get(id)!
+      counts.set(id, { correct: correct + Number(verdicts[i]), samples: before + 1 })
+    }
+    open = open.filter(({ id }) => !isSettled(counts.get(id)!, samples, band))
   }
+  return counts
 }
 
 export type LeakReason =

@@ -35,6 +35,7 @@ const RULES: readonly Rule[] = [
   { title: 'Clipped ratios', match: /^clip_ratio\/(low|high)_mean$/, unit: 'share' },
   { title: 'Loss', match: /^(?:(eval)\/)?loss$/, unit: 'nats' },
   { title: 'Token accuracy', match: /^(?:(eval)\/)?mean_token_accuracy$/, unit: 'share' },
+  { title: 'Seconds of a step', match: /^timing_s\/(prefill|decode|sample|score|train|sync)$/, unit: 's' },
   { title: 'Learning rate', match: /^learning_rate$/ }
 ]
 
