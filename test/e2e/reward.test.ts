@@ -47,7 +47,7 @@ describeApp('the reward workbench', () => {
     }
     await page.getByRole('textbox', { name: 'Right answer' }).fill('702/2')
     await page.getByText('correct', { exact: true }).waitFor()
-    expect(await page.locator('section[aria-label="The reward"] ol li').count()).toBeGreaterThan(1)
+    await expect.poll(() => page.locator('section[aria-label="The reward"] ol li').count()).toBeGreaterThan(1)
     await page.getByRole('textbox', { name: 'Right answer' }).fill('350')
     await page.getByText('wrong', { exact: true }).waitFor()
     // Past l_neg_control a wrong answer stays at −0.5: 8/13 of it.
