@@ -36,5 +36,16 @@ export default ts.config(
       eqeqeq: 'error',
       'prefer-const': 'error'
     }
-  }
+  },
+  {
+    // What `$props` and `$derived` give is never assigned by hand, yet is no constant.
+    files: ['**/*.svelte'],
+    rules: {
+      'prefer-const': 'off',
+      'svelte/prefer-const': ['error', { destructuring: 'all', excludedRunes: ['$props', '$derived'] }],
+      // A set made inside a call to count something needs no reactivity.
+      'svelte/prefer-svelte-reactivity': 'off'
+    }
+  },
+  { files: ['**/*.svelte.ts'], rules: { 'svelte/prefer-svelte-reactivity': 'off' } }
 )

@@ -66,6 +66,7 @@ export default defineConfig({
         // The app in the system's Chromium, with a real worker and a real database. Needs `npm run build:page`.
         test: {
           name: 'e2e',
+          expect: { poll: { timeout: 30_000 } },
           include: ['test/e2e/**/*.test.ts'],
           pool: 'forks',
           maxWorkers: 1,

@@ -64,7 +64,11 @@ describeApp('models, evaluation, settings', () => {
     await page.getByRole('button', { name: `No longer search ${models}` }).waitFor()
     await page.getByRole('button', { name: 'Done', exact: true }).click()
     await expect.poll(() => page.locator('tbody tr').count()).toBe(2)
-    await page.locator('tbody tr').filter({ hasText: models }).getByRole('button').first().click()
+    await page
+      .locator('tbody tr', { has: page.locator('[title$="copy-of-the-base.gguf"]') })
+      .getByRole('button')
+      .first()
+      .click()
     const drawer = page.getByRole('dialog')
     await drawer.getByText('trains', { exact: true }).waitFor()
     await bothThemes('model-drawer')
@@ -130,7 +134,7 @@ describeApp('models, evaluation, settings', () => {
       await page.reload()
       await expect.poll(() => page.getByLabel('Threads').inputValue()).toBe('1')
       await page.getByRole('tab', { name: /^About/ }).click()
-      await page.getByText('Licences').click()
+      await page.getByText('Licences', { exact: true }).click()
       await bothThemes('settings-about')
       expect(tab.errors).toEqual([])
     },

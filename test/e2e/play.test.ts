@@ -144,6 +144,7 @@ describeApp('the playground', () => {
     await page.evaluate(() => document.querySelector('main')!.scrollTo({ top: 100_000 }))
     console.log(`longest pause while 100,000 tokens are laid out: ${Math.round(await longest)} ms`)
     await page.getByRole('link', { name: 'Present' }).click()
+    await page.getByText('The question', { exact: true }).waitFor()
     await page.keyboard.press('ArrowRight')
     await page.getByText(/^Thought 1 of \d+/).waitFor()
     expect(tab.errors).toEqual([])

@@ -47,7 +47,7 @@ describeApp('the reward workbench', () => {
     }
     await page.getByRole('textbox', { name: 'Right answer' }).fill('702/2')
     await page.getByText('correct', { exact: true }).waitFor()
-    expect(await page.locator('section[aria-label="The reward"] ol li').count()).toBeGreaterThan(1)
+    await expect.poll(() => page.locator('section[aria-label="The reward"] ol li').count()).toBeGreaterThan(1)
     await page.getByRole('textbox', { name: 'Right answer' }).fill('350')
     await page.getByText('wrong', { exact: true }).waitFor()
     // Past l_neg_control a wrong answer stays at −0.5: 8/13 of it.
@@ -55,13 +55,13 @@ describeApp('the reward workbench', () => {
     await expect.poll(reward).toBe('−0.308')
     await page.getByRole('textbox', { name: 'Right answer' }).fill('351')
     await page.getByText('Ended by itself').click()
-    await page.getByText('override: incomplete').waitFor()
+    await page.getByText(/the response did not end by itself/i).waitFor()
     await expect.poll(reward).toBe('−0.308')
   })
 
   test('a reload keeps what stands there; a group of equal rewards teaches nothing', async () => {
     await page.reload()
-    await page.getByText('override: incomplete').waitFor()
+    await page.getByText(/the response did not end by itself/i).waitFor()
     await page.getByLabel('Rewards of the group').fill('1 1 1 1')
     await page.getByText(/no gradient comes from this group/).waitFor()
     await page.getByLabel('Rewards of the group').fill('1 one')
