@@ -68,7 +68,7 @@ export const JOB_INPUTS = {
   /** A PEFT folder or a GGUF adapter as a checked GGUF adapter for this base. */
   import: z.strictObject({ adapter: path, base: path, to: path, threads }),
   /** Holds a base loaded and answers what it is asked while it runs, one answer after another: `PlayAsk`, `PlayStop`. */
-  play: z.strictObject({ threads }),
+  play: z.strictObject({ device: Device, threads }),
   /** Rows of a JSONL as tokens of a base: the lengths of some, or one row with its trained tokens marked. */
   tokens: z.strictObject({
     base: path,

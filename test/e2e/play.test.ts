@@ -41,7 +41,6 @@ describeApp('the playground', () => {
   let browser: Browser
   let tab: Tab
   let page: Page
-  let long = ''
 
   beforeAll(async () => {
     app = await startApp(folder.path)
@@ -50,7 +49,7 @@ describeApp('the playground', () => {
     page = tab.page
     const { api, close } = await client(app)
     const answers = [{ policy: 'long', thinking: LONG_THOUGHT, answer: '\\boxed{33}', tokens: 100_000, stop: 'eos' }]
-    long = (await api.play.save({ title: 'A long thought', prompt: 'Compute 17+24-8.', answers })).id
+    await api.play.save({ title: 'A long thought', prompt: 'Compute 17+24-8.', answers })
     close()
   }, 120_000)
   afterAll(async () => {

@@ -6,7 +6,7 @@ import { AppError } from '../../shared/errors.ts'
 import type { JobFunction, PlayAsk, ToPlay } from '../../shared/worker-contract.ts'
 import { loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
-import { openBackend } from '../engine/backend.ts'
+import { openDevice } from '../engine/open-device.ts'
 import type { Backend } from '../engine/backend.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
@@ -27,7 +27,7 @@ type Loaded = {
 }
 type Told = Extract<RunEvent, { kind: 'answering' }>
 
-export const runPlay: JobFunction<'play'> = async ({ threads }, { emit, signal, hear }) => {
+export const runPlay: JobFunction<'play'> = async ({ device, threads }, { emit, signal, hear }) => {
   const held = new Held()
   const waiting: PlayAsk[] = []
   const stops = new Map<string, AbortController>()
@@ -46,7 +46,7 @@ export const runPlay: JobFunction<'play'> = async ({ threads }, { emit, signal, 
   })
   let loaded: Loaded | null = null
   try {
-    const backend = held.own(openBackend(threads === undefined ? {} : { threads }))
+    const backend = held.own(await openDevice({ device, threads, emit }))
     while (!signal.aborted) {
       const ask = waiting.shift()
       if (ask === undefined) {

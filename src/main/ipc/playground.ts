@@ -69,9 +69,9 @@ export function createPlayground(host: Host): Playground {
   }
 
   const start = (): RunningJob => {
-    const { threads } = host.settings()
+    const { device, threads } = host.settings()
     const made = startJob(
-      { kind: 'play', input: threads === null ? {} : { threads }, runDir: '' },
+      { kind: 'play', input: threads === null ? { device } : { device, threads }, runDir: '' },
       { workerPath: host.options.workerPath, onEvent: take }
     )
     void made.ended.then((outcome) => {

@@ -9,6 +9,7 @@ import type { contract } from '../../shared/contract/index.ts'
 import type { InferSchemaOutput, ContractProcedure } from '@orpc/contract'
 import { JOB_INPUTS } from '../../shared/worker-contract.ts'
 import type { JobKind } from '../../shared/worker-contract.ts'
+import type { Device } from '../../shared/recipe.ts'
 import type { NewRun, RunRow } from '../data/store/runs.ts'
 import type { Host } from './host.ts'
 import { checkRecipe } from './recipe-text.ts'
@@ -24,10 +25,10 @@ const STARTS: { readonly [K in StartRequest['kind']]: (host: Host, asked: Asked<
   recipe: startRecipe,
   demo: (host, { short, seed }) => {
     const name = short ? 'Short demo' : 'Demo'
-    const made = job(host, 'demo', { short, seed, ...threadsOf(host) }, { name, slug: 'demo' })
+    const made = job(host, 'demo', { short, seed, ...machineOf(host) }, { name, slug: 'demo' })
     return { ...made, base: join(made.folder, 'base.gguf') }
   },
-  doctor: (host) => job(host, 'doctor', threadsOf(host), { name: 'Doctor', slug: 'doctor' }),
+  doctor: (host) => job(host, 'doctor', machineOf(host), { name: 'Doctor', slug: 'doctor' }),
   export: (host, { run, to, options }) => {
     const source = existing(host, run)
     const from = source.kind === 'demo' ? join(source.folder, '3-grpo') : source.folder
@@ -71,8 +72,11 @@ async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>):
       }
     ])
   }
-  const threads = recipe.threads ?? host.settings().threads
-  const whole = threads === null || threads === undefined ? recipe : { ...recipe, threads }
+  // What the recipe leaves open, the settings say.
+  const settings = host.settings()
+  const threads = recipe.threads ?? settings.threads
+  const device = recipe.device === 'auto' ? settings.device : recipe.device
+  const whole = { ...recipe, device, ...(threads !== null && { threads }) }
   mkdirSync(recipe.output_dir, { recursive: true })
   writeFileSync(
     join(recipe.output_dir, 'recipe.yaml'),
@@ -133,9 +137,10 @@ export function existing(host: Host, id: string): RunRow {
   return row
 }
 
-const threadsOf = (host: Host): { threads?: number } => {
-  const { threads } = host.settings()
-  return threads === null ? {} : { threads }
+/** The device and the threads that the settings name, for jobs without a recipe. */
+const machineOf = (host: Host): { device: Device; threads?: number } => {
+  const { device, threads } = host.settings()
+  return threads === null ? { device } : { device, threads }
 }
 
 const idOf = (): string => randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
