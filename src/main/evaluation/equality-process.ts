@@ -3,6 +3,7 @@
  * question starts a fresh one. One question at a time. An idle child never keeps the program alive.
  */
 import { fork, type ChildProcess } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Outcome, Symbolic } from '../reasoning/equality.ts'
 
@@ -14,11 +15,10 @@ export type EqualityProcess = {
   readonly close: () => void
 }
 
-/** Run from source by type stripping, or built next to the entry that uses it. */
-const WORKER = new URL(
-  import.meta.url.endsWith('.ts') ? '../symbolic-worker.ts' : './symbolic-worker.js',
-  import.meta.url
-)
+/** Run from source by type stripping; built, beside the entry, and the code that uses it there or in a folder of chunks. */
+const WORKER = ['../symbolic-worker.ts', './symbolic-worker.js', '../symbolic-worker.js']
+  .map((it) => new URL(it, import.meta.url))
+  .find((it) => existsSync(it))
 
 const STARTUP_LIMIT_MS = 30000
 const MEMORY_LIMIT_MIB = 512
@@ -31,6 +31,7 @@ export function equalityProcess(
 ): EqualityProcess {
   const limitMs = options.limitMs ?? 5000
   const worker = options.worker ?? WORKER
+  if (worker === undefined) throw new Error('the program that compares answers is missing')
   let child: ChildProcess | null = null
   let questions = 0
   let losses = 0
