@@ -168,9 +168,9 @@ describe('recipes', () => {
 
   test('a good recipe is kept complete in its folder, and resume reads it', async () => {
     const recipe = sft('max_length: 60\nmax_completion_length: 10\n')
-    expect((await inProcess(WORKER, ['sft', recipe])).err).toContain('training')
+    expect((await inProcess(WORKER, ['sft', recipe])).err).toContain('the scripted worker only samples')
     expect(readFileSync(join(folder, 'run/recipe.yaml'), 'utf8')).toContain(`base: ${base}`)
-    expect((await inProcess(WORKER, ['resume', join(folder, 'run')])).err).toContain('training')
+    expect((await inProcess(WORKER, ['resume', join(folder, 'run')])).err).toContain('the scripted worker only samples')
   })
 })
 

@@ -30,7 +30,7 @@ describe('the form', () => {
     expect(fields.get('optimizer.learning_rate')).toMatchObject({ type: 'number', exclusiveMinimum: 0, default: 2e-5 })
     expect(fields.get('loss_type')).toMatchObject({ type: 'choice', choices: ['grpo', 'dapo', 'dr_grpo', 'bnpo'] })
     expect(fields.get('lora')).toMatchObject({ type: 'group' })
-    expect(fields.get('lora.target_modules')).toMatchObject({ type: 'choices' })
+    expect(fields.get('lora.target_modules')).toMatchObject({ type: 'yaml', default: 'all-linear' })
     expect(fields.get('tasks')).toMatchObject({ type: 'yaml', required: true })
     expect(fields.get('base')).toMatchObject({ type: 'path', required: true })
     expect(fields.get('output_dir')).toMatchObject({ required: false })

@@ -17,7 +17,7 @@ const group = (id: string, text: string): Group => {
     rollout: { tokens, logprobs: new Float32Array(tokens.length).fill(-0.123456), samplingLogprobs: new Float32Array(tokens.length), stop: 'eos' },
     trace: { kind: 'well-formed', thinking: 'a', answer: 'b' },
     verdict: { kind: 'correct' },
-    score: { weightedAccuracy: 1, weightedRepetition: 0, reward: 1 },
+    score: { accuracyScaled: 1, repetition: { value: 0 }, reward: 1 },
     advantage: 0
   } // prettier-ignore
   return { task: { id, prompt: 'p' }, scored: [scored, scored] } as unknown as Group
