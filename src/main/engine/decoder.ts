@@ -13,6 +13,8 @@ export type DecoderSettings = {
   readonly width: number
   /** Prompt and response of one sequence, in tokens. */
   readonly contextTokens: number
+  /** Rows of logits that a batch asks for at most, for which room is reserved; one per sequence where nothing is said. */
+  readonly logitRows?: number
   /** How keys and values are kept; f16 where nothing is said. No recipe asks for f32: it holds decoding against training. */
   readonly cacheType?: CacheType | 'f32' | undefined
 }
@@ -61,7 +63,7 @@ export class Decoder {
   /** Throws AppError('memory') when the caches find no room, AppError('recipe') for what llama.cpp cannot do with this base. */
   constructor(model: Model, settings: DecoderSettings) {
     const { llama } = model.backend.native
-    const { width, contextTokens, cacheType = 'f16' } = settings
+    const { width, contextTokens, cacheType = 'f16', logitRows = width } = settings
     const { type, block } = CACHE_TYPES[cacheType]
     const most = llama.max_parallel_sequences()
     if (width > most)
@@ -85,7 +87,8 @@ export class Decoder {
     params.n_batch = this.batchTokens
     params.n_ubatch = 512
     params.n_seq_max = width
-    params.n_outputs_max = width // a batch asks for one row of logits per sequence at most, so no more room is reserved
+    params.n_outputs_max = logitRows
+    params.n_outputs_max_per_seq = Math.ceil(logitRows / width)
     params.n_threads = model.backend.threads
     params.n_threads_batch = model.backend.threads
     params.type_k = type

@@ -24,7 +24,7 @@ export async function perplexityOf(model: Model, text: string, signal?: AbortSig
     throw new AppError('data', `the text for the perplexity has ${tokens.length} tokens`, 'Give a longer one.')
   const window = Math.min(WINDOW, config.contextLength)
   const head = vocabulary.addBos ? [vocabulary.bos] : []
-  const decoder = new Decoder(model, { width: 1, contextTokens: Math.max(256, window) })
+  const decoder = new Decoder(model, { width: 1, contextTokens: Math.max(256, window), logitRows: BATCH })
   let sum = 0
   let predicted = 0
   try {
