@@ -29,7 +29,7 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
   /** Files that are there whole or not at all. */
   'main/files': ['shared', 'node:'],
   'main/reasoning': ['shared', '@cortex-js/compute-engine'],
-  'main/data/prepare': ['shared', 'main/reasoning', 'node:', 'yaml', 'zod'],
+  'main/data/prepare': ['shared', 'main/files', 'main/reasoning', 'node:', 'yaml', 'zod'],
   'main/data/models': ['shared', 'main/data/prepare', 'node:', 'node-llama-cpp'], // its GGUF header reader and downloader
   'main/data/datasets': [
     'shared',

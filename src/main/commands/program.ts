@@ -19,7 +19,7 @@ import { jsonDisplay, textDisplay } from './display.ts'
 import type { Display, Streams } from './display.ts'
 import { EXIT_CODE_TABLE } from './exit-codes.ts'
 import { prepareInput, PREPARE_OPTIONS } from './prepare-options.ts'
-import { existingRun, keepRecipe, recipeOfRun, refuseOccupied, shown } from './run-folder.ts'
+import { existingRun, keepRecipe, recipeOfRun, refuseOccupied, shown } from '../data/prepare/run-folder.ts'
 import { runJob } from './run-job.ts'
 import { writeWholeFiles } from '../files/whole-file.ts'
 

@@ -3,11 +3,11 @@
  * computes wrong there never reaches the run. Whatever is decided is said, with its reason; nothing falls back silently.
  */
 import { fork } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { AppError } from '../../shared/errors.ts'
 import type { Emit } from '../../shared/event.ts'
 import type { Device } from '../../shared/recipe.ts'
+import { programOf } from '../files/program.ts'
 import { openBackend } from './backend.ts'
 import type { Backend } from './backend.ts'
 import { findGpu } from './device.ts'
@@ -16,10 +16,6 @@ import type { Gpu } from './ffi/libraries.ts'
 import { refusal } from './self-test/device-report.ts'
 import type { DeviceReport, TrialAnswer } from './self-test/device-report.ts'
 
-/** Run from source by type stripping; built, beside the entry, and the code that uses it there or in a folder of chunks. */
-const TRIAL = ['../device-trial.ts', './device-trial.js', '../device-trial.js'].map(
-  (it) => new URL(it, import.meta.url)
-)
 /** A driver that compiles its shaders for the first time takes a minute or two. */
 const TRIAL_LIMIT_MS = 300_000
 
@@ -38,13 +34,15 @@ export function tryGpu(gpu: Gpu, threads?: number): Promise<Tried> {
 const trials = new Map<Gpu, Promise<Tried>>()
 
 async function runTrial(gpu: Gpu, threads: number | undefined): Promise<Tried> {
-  const entry = TRIAL.find((it) => existsSync(it))
-  if (!entry) throw new Error('the program that tries devices is missing')
-  const child = fork(fileURLToPath(entry), [gpu, ...(threads === undefined ? [] : [String(threads)])], {
-    env: { ...process.env, ELECTRON_RUN_AS_NODE: '1', NODE_OPTIONS: '', NODE_NO_WARNINGS: '1' },
-    execArgv: [],
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc']
-  })
+  const child = fork(
+    fileURLToPath(programOf('device-trial', import.meta.url)),
+    [gpu, ...(threads === undefined ? [] : [String(threads)])],
+    {
+      env: { ...process.env, ELECTRON_RUN_AS_NODE: '1', NODE_OPTIONS: '', NODE_NO_WARNINGS: '1' },
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc']
+    }
+  )
   let said = ''
   child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4000)))
   const refused = (why: string, hint: string = FALLBACK): Tried => ({ report: null, refusal: why, hint })

@@ -3,8 +3,8 @@
  * question starts a fresh one. One question at a time. An idle child never keeps the program alive.
  */
 import { fork, type ChildProcess } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { programOf } from '../files/program.ts'
 import type { Outcome, Symbolic } from '../reasoning/equality.ts'
 
 export type EqualityProcess = {
@@ -14,11 +14,6 @@ export type EqualityProcess = {
   readonly losses: () => number
   readonly close: () => void
 }
-
-/** Run from source by type stripping; built, beside the entry, and the code that uses it there or in a folder of chunks. */
-const WORKER = ['../symbolic-worker.ts', './symbolic-worker.js', '../symbolic-worker.js']
-  .map((it) => new URL(it, import.meta.url))
-  .find((it) => existsSync(it))
 
 const STARTUP_LIMIT_MS = 30000
 const MEMORY_LIMIT_MIB = 512
@@ -30,8 +25,7 @@ export function equalityProcess(
   options: { readonly limitMs?: number; readonly worker?: URL | string } = {}
 ): EqualityProcess {
   const limitMs = options.limitMs ?? 5000
-  const worker = options.worker ?? WORKER
-  if (worker === undefined) throw new Error('the program that compares answers is missing')
+  const worker = options.worker ?? programOf('symbolic-worker', import.meta.url)
   let child: ChildProcess | null = null
   let questions = 0
   let losses = 0

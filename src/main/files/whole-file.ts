@@ -1,19 +1,24 @@
 /** Files that are there whole or not at all, and reads that give all that was asked for. */
 import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
+import { DISK_ERRORS } from './disk-errors.ts'
+
+function syncAndRename(temporary: string, path: string): void {
+  const file = openSync(temporary, 'r+')
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+  renameSync(temporary, path)
+}
 
 /** `write` fills the file of a temporary name, which is then synced and renamed. Throws AppError('disk') and leaves nothing behind. */
 export function writeWholeFile(path: string, write: (temporary: string) => void): void {
   const temporary = `${path}.${process.pid}.part`
   try {
     write(temporary)
-    const file = openSync(temporary, 'r+')
-    try {
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
-    }
-    renameSync(temporary, path)
+    syncAndRename(temporary, path)
   } catch (cause) {
     rmSync(temporary, { force: true })
     throw new AppError(
@@ -56,16 +61,6 @@ export function readWhole(file: number, into: Uint8Array, offset: number, path: 
   }
 }
 
-const WHY: Readonly<Record<string, string>> = {
-  ENOSPC: 'no space left on the disk',
-  EDQUOT: 'the disk quota is used up',
-  EACCES: 'permission denied',
-  EPERM: 'permission denied',
-  EROFS: 'the file system is read-only',
-  ENOENT: 'no such folder',
-  EFBIG: 'the file system allows no file of this size'
-}
-
 /**
  * As `writeWholeFile`, for files written in turns of the event loop. What the system refuses becomes AppError('disk') in
  * its own words; any other error of `write` passes as it is. Nothing is left behind.
@@ -75,20 +70,14 @@ export async function appearsWhole(path: string, write: (temporary: string) => P
   rmSync(temporary, { force: true })
   try {
     await write(temporary)
-    const file = openSync(temporary, 'r+')
-    try {
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
-    }
-    renameSync(temporary, path)
+    syncAndRename(temporary, path)
   } catch (cause) {
     rmSync(temporary, { force: true })
     const code = (cause as NodeJS.ErrnoException).code
     if (cause instanceof AppError || code === undefined || !/^E[A-Z]+$/.test(code)) throw cause
     throw new AppError(
       'disk',
-      `${path} could not be written: ${WHY[code] ?? (cause as Error).message}`,
+      `${path} could not be written: ${(code === 'ENOENT' ? 'no such folder' : DISK_ERRORS[code]) ?? (cause as Error).message}`,
       'Nothing was written. Check that the folder exists and that the disk has room.',
       { cause }
     )

@@ -1,8 +1,7 @@
 /** From what a person asks for to a row of the queue. */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { basename, join } from 'node:path'
-import { stringify } from 'yaml'
 import type { z } from 'zod'
 import { AppError } from '../../shared/errors.ts'
 import type { contract } from '../../shared/contract/index.ts'
@@ -10,6 +9,7 @@ import type { InferSchemaOutput, ContractProcedure } from '@orpc/contract'
 import { JOB_INPUTS } from '../../shared/worker-contract.ts'
 import type { JobKind } from '../../shared/worker-contract.ts'
 import type { Device } from '../../shared/recipe.ts'
+import { keepRecipe, occupied } from '../data/prepare/run-folder.ts'
 import type { NewRun, RunRow } from '../data/store/runs.ts'
 import type { Host } from './host.ts'
 import { checkRecipe } from './recipe-text.ts'
@@ -17,9 +17,6 @@ import { checkRecipe } from './recipe-text.ts'
 type InputOf<P> = P extends ContractProcedure<infer I, infer _O, infer _E, infer _M> ? InferSchemaOutput<I> : never
 export type StartRequest = InputOf<typeof contract.runs.start>
 type Asked<K extends StartRequest['kind']> = Extract<StartRequest, { kind: K }>
-
-/** Files of a run folder that a run which got nowhere leaves behind. */
-const REPLACEABLE: ReadonlySet<string> = new Set(['recipe.yaml', 'run.json', 'events.jsonl', 'tensorboard'])
 
 const STARTS: { readonly [K in StartRequest['kind']]: (host: Host, asked: Asked<K>) => NewRun | Promise<NewRun> } = {
   recipe: startRecipe,
@@ -62,8 +59,7 @@ export async function startRun(host: Host, asked: StartRequest): Promise<RunRow>
 async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>): Promise<NewRun> {
   const folder = newFolder(host, name ?? 'run')
   const { recipe, refuse } = await checkRecipe(yaml, host.options.workspace, folder)
-  const occupied = existsSync(recipe.output_dir) && readdirSync(recipe.output_dir).some((one) => !REPLACEABLE.has(one))
-  if (occupied) {
+  if (occupied(recipe.output_dir)) {
     throw refuse([
       {
         path: ['output_dir'],
@@ -77,12 +73,7 @@ async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>):
   const threads = recipe.threads ?? settings.threads
   const device = recipe.device === 'auto' ? settings.device : recipe.device
   const whole = { ...recipe, device, ...(threads !== null && { threads }) }
-  mkdirSync(recipe.output_dir, { recursive: true })
-  writeFileSync(
-    join(recipe.output_dir, 'recipe.yaml'),
-    `# The recipe of this run, every default written out.\n${stringify(whole)}`,
-    { flush: true }
-  )
+  keepRecipe(whole)
   const adapters =
     'adapter' in recipe && recipe.adapter !== undefined
       ? host.store.runs.byFolder(join(recipe.adapter, '..'))

@@ -1,21 +1,12 @@
 /** The few file calls that run folders and checkpoints are written with, so that a test can make the Nth of them fail. */
 import type * as fs from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
+import { DISK_ERRORS } from '../files/disk-errors.ts'
 
 export type Disk = Pick<
   typeof fs,
   'mkdirSync' | 'openSync' | 'writeSync' | 'fsyncSync' | 'closeSync' | 'renameSync' | 'rmSync' | 'ftruncateSync'
 >
-
-const WHY: Readonly<Record<string, string>> = {
-  ENOSPC: 'no space left on the disk',
-  EDQUOT: 'the disk quota is used up',
-  EACCES: 'permission denied',
-  EPERM: 'permission denied',
-  EROFS: 'the file system is read-only',
-  ENOENT: 'no such file or folder',
-  EIO: 'the disk reported an error'
-}
 
 /** Runs file calls; whatever the system refuses becomes one sentence, `AppError('disk')`. `advice`: for what is no run. */
 export function onDisk<T>(doing: string, work: () => T, advice?: string): T {
@@ -26,7 +17,7 @@ export function onDisk<T>(doing: string, work: () => T, advice?: string): T {
     if (cause instanceof AppError || code === undefined) throw cause
     const full = code === 'ENOSPC' || code === 'EDQUOT'
     const hint = advice ?? (full ? 'free some space, then resume the run' : undefined)
-    throw new AppError('disk', `${doing}: ${WHY[code] ?? (cause as Error).message}`, hint, { cause })
+    throw new AppError('disk', `${doing}: ${DISK_ERRORS[code] ?? (cause as Error).message}`, hint, { cause })
   }
 }
 

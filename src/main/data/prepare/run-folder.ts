@@ -2,21 +2,24 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
-import { AppError } from '../../shared/errors.ts'
-import type { Recipe } from '../../shared/recipe.ts'
-import type { RecipeFile } from '../data/prepare/recipe-file.ts'
-import { readRecipeFile } from '../data/prepare/recipe-file.ts'
-import { writeWholeFiles } from '../files/whole-file.ts'
+import { AppError } from '../../../shared/errors.ts'
+import type { Recipe } from '../../../shared/recipe.ts'
+import type { RecipeFile } from './recipe-file.ts'
+import { readRecipeFile } from './recipe-file.ts'
+import { writeWholeFiles } from '../../files/whole-file.ts'
 
 const RECIPE = 'recipe.yaml'
 /** What a run that got nowhere leaves behind; a new one may replace it. */
 const REPLACEABLE: ReadonlySet<string> = new Set([RECIPE, 'run.json', 'events.jsonl', 'tensorboard', 'left-out.jsonl'])
 
+/** Whether a folder holds somebody's work. */
+export const occupied = (folder: string): boolean =>
+  existsSync(folder) && readdirSync(folder).some((name) => !REPLACEABLE.has(name))
+
 /** Refuses, at the recipe's own line, an output_dir that already holds somebody's work. */
 export function refuseOccupied({ recipe, refuse }: RecipeFile): void {
   const folder = recipe.output_dir
-  const occupied = existsSync(folder) && readdirSync(folder).some((name) => !REPLACEABLE.has(name))
-  if (!occupied) return
+  if (!occupied(folder)) return
   const allowed = existsSync(join(folder, RECIPE))
     ? `already holds a run; continue it with "reasonsmith resume ${shown(folder)}" or name another folder`
     : 'must be a new or an empty folder'
