@@ -8,12 +8,12 @@ export type DemoSettings = {
     readonly test: number
     readonly heldOut: number
     /**
-     * Answers of the base per task, and the band of pass rates that is kept. The demo's band has an upper edge alone: its
-     * base solves a few in a hundred before it is taught, so that a lower edge would leave next to nothing to teach, and
-     * how the taught policy would fare on the same tasks is not measured before GRPO (flat groups are left out there).
+     * Answers of the base per task at most, so many in a round, and the band of pass rates that is kept. The base solves a
+     * few in a hundred, so it takes several answers and a large pool to find the tasks at the edge of its ability.
      */
     readonly samples: number
-    readonly band: { readonly minRate?: number; readonly maxRate?: number; readonly keepUnsolved?: boolean }
+    readonly perRound: number
+    readonly band: { readonly minRate?: number; readonly maxRate?: number }
     /** Traces that are taught at most. */
     readonly lessons: number
   }
@@ -31,11 +31,12 @@ export const DEMO: Readonly<Record<'full' | 'short', DemoSettings>> = {
     maxCompletionLength: 64,
     curation: {
       tasks,
-      pool: 1600,
+      pool: 4000,
       test: 160,
       heldOut: 32,
-      samples: 4,
-      band: { minRate: 0, maxRate: 0.9, keepUnsolved: true },
+      samples: 8,
+      perRound: 4,
+      band: { minRate: 0, maxRate: 0.9 },
       lessons: 1152
     },
     sft: {
@@ -64,11 +65,12 @@ export const DEMO: Readonly<Record<'full' | 'short', DemoSettings>> = {
     maxCompletionLength: 64,
     curation: {
       tasks,
-      pool: 120,
+      pool: 400,
       test: 24,
       heldOut: 8,
-      samples: 2,
-      band: { minRate: 0, maxRate: 0.9, keepUnsolved: true },
+      samples: 8,
+      perRound: 4,
+      band: { minRate: 0, maxRate: 0.9 },
       lessons: 96
     },
     sft: { max_steps: 6, train_batch_size: 16, eval_steps: 3, eval_samples: 4, optimizer: { learning_rate: 2e-3 } },

@@ -154,7 +154,7 @@ async function curate(
   { emit, signal }: JobContext
 ): Promise<void> {
   emit({ kind: 'phase', name: 'curating' })
-  const { pool: poolSize, test: testSize, heldOut: heldOutSize, tasks, samples, band } = settings.curation
+  const { pool: poolSize, test: testSize, heldOut: heldOutSize, tasks, samples, perRound, band } = settings.curation
   const backend = await openDevice({ ...computing, emit })
   try {
     const renamed = await repurposePlaceholders(bundledBase(), files.base, backend)
@@ -187,11 +187,11 @@ async function curate(
     })
     try {
       let firstCorrect = 0
-      const passes = await passCounts(pool, samples, band, async (asked, round) => {
+      const passes = await passCounts(pool, { samples, perRound, band }, async (asked, from, count) => {
         const { groups } = await sampler.generate(
           asked.map((task) => ({
             prompt: dialogue.promptTokens(taskMessages(task.prompt, BRIEF_SYSTEM_MESSAGE)),
-            seeds: [`${seed}/curation/${task.id}/${round}`]
+            seeds: Array.from({ length: count }, (_, i) => `${seed}/curation/${task.id}/${from + i}`)
           })),
           {
             sampling: { temperature: 1, top_k: 0, top_p: 1, min_p: 0 },
@@ -201,24 +201,28 @@ async function curate(
             onProgress: (done, of) =>
               emit({
                 kind: 'progress',
-                label: `sampling the base, answer ${round + 1} of ${samples} at most`,
+                label: `sampling the base, answers ${from + 1} to ${from + count} of ${samples} at most`,
                 done,
                 of
               })
           }
         )
-        const graded = await Promise.all(asked.map((task, i) => grade(task, groups[i]![0]!, dialogue)))
-        const correct = graded.map(({ verdict }) => verdict.kind === 'correct')
-        if (round === 0) firstCorrect = correct.filter(Boolean).length
+        const correct = await Promise.all(
+          asked.map(async (task, i) => {
+            const graded = await Promise.all(groups[i]!.map((rollout) => grade(task, rollout, dialogue)))
+            return graded.map(({ verdict }) => verdict.kind === 'correct')
+          })
+        )
+        if (from === 0) firstCorrect = correct.filter(([first]) => first).length
         return correct
       })
       const { kept, removed } = teachable(pool, passes, band)
       const answers = [...passes.values()].reduce((sum, pass) => sum + pass.samples, 0)
-      const tooEasy = removed.filter(({ reason }) => reason.kind === 'too easy').length
+      const removedAs = (kind: string): number => removed.filter(({ reason }) => reason.kind === kind).length
       emit({
         kind: 'log',
         level: 'info',
-        text: `${kept.length} of ${pool.length} tasks are taught and trained on; ${removed.length} that the base solves too often or too rarely are left out. It solves ${firstCorrect} with its first answer; ${answers} answers of ${samples * pool.length} settled which tasks are kept, so the others were not sampled`
+        text: `${kept.length} of ${pool.length} tasks are at the edge of the base's ability: taught and trained on. ${removedAs('too hard')} that it never solves and ${removedAs('too easy')} that it solves too often are left out. It solves ${firstCorrect} with its first answer; ${answers} answers of ${samples * pool.length} settled which tasks are kept, so the others were not sampled`
       })
       const lessons = seeded(seed, 'lessons').shuffle(kept).slice(0, settings.curation.lessons)
       const taught = lessons.map((task) => ({
@@ -235,12 +239,12 @@ async function curate(
         pool: poolSize,
         removedAsTestLike: clean.removed.length,
         teachable: kept.length,
-        tooEasyOrHard: removed.length,
+        tooHard: removedAs('too hard'),
+        tooEasy: removedAs('too easy'),
         samples,
         asked: pool.length,
         answers,
         firstCorrect,
-        overBand: tooEasy,
         lessons: lessons.length,
         heldOut: heldOut.length,
         test: test.length
@@ -272,7 +276,7 @@ function writeReport({ files, recipes, seed, short, context, minutes }: Made): u
     title: 'Reasonsmith demo: a small base learns to think',
     notes: [
       'A bundled base of 1.4 million parameters is taught to think by scripted traces (SFT), then sharpened by reward (GRPO); each stage answers the same held-out tasks in independent runs.',
-      `Of ${counts['pool']} generated tasks ${counts['removedAsTestLike']} resembled a test task and were left out, ${counts['heldOut']} were held out, and ${counts['teachable']} were kept. Up to ${counts['samples']} answers of the base to each told whether it solves it at least nine times in ten: ${counts['overBand']} such tasks were left out. A task was asked no further once no answer could change that, so ${counts['answers']} answers were enough. With its first answer the base solved ${counts['firstCorrect']} of ${counts['asked']}, and those it does not solve are at the edge of a teacher's ability, not of its own: traces show them to it, and GRPO, which is given the same tasks, leaves out groups without a difference. ${counts['lessons']} were taught. The ${counts['test']} test tasks were never in the base's corpus.`,
+      `Of ${counts['pool']} generated tasks ${counts['removedAsTestLike']} resembled a test task and were left out, and ${counts['heldOut']} were held out. Up to ${counts['samples']} answers of the base to each of the other ${counts['asked']} told which are at the edge of its ability: ${counts['teachable']} that it solves sometimes were kept, ${counts['tooHard']} that it never solved and ${counts['tooEasy']} that it solves at least nine times in ten were left out. A task was asked no further once no answer could change that, so ${counts['answers']} answers were enough; with its first answer the base solved ${counts['firstCorrect']}. ${counts['lessons']} tasks were taught, and GRPO was given all that were kept. The ${counts['test']} test tasks were not chosen so, and were never in the base's corpus.`,
       `This call took ${minutes.toFixed(1)} minutes.`,
       ...(short ? ['Short form: too few steps and answers to show an effect.'] : [])
     ],

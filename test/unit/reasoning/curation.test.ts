@@ -29,9 +29,8 @@ describe('teachable', () => {
       ['empty', { kind: 'not sampled' }]
     ])
   })
-  it('takes thresholds, and unsolved tasks for a teacher', () => {
+  it('takes thresholds', () => {
     expect(ids(teachable(tasks, passes, { minRate: 0.2, maxRate: 0.9 }).kept)).toEqual(['half', 'often'])
-    expect(ids(teachable(tasks, passes, { keepUnsolved: true }).kept)).toEqual(['never', 'once', 'half'])
   })
 })
 
@@ -81,9 +80,10 @@ describe('decontaminate', () => {
 
 describe('answers that cannot change what becomes of a task are not asked for', () => {
   const bands = [
-    { minRate: 0, maxRate: 0.9, keepUnsolved: true },
+    { minRate: 0, maxRate: 0.9 },
     { minRate: 0, maxRate: 0.7 },
-    { minRate: 0.3, maxRate: 0.5, keepUnsolved: true },
+    { minRate: -0.1, maxRate: 0.5 },
+    { minRate: 0.3, maxRate: 0.5 },
     { minRate: 0.32, maxRate: 0.34 },
     { minRate: 0.5, maxRate: 0.4 }
   ]
@@ -101,9 +101,9 @@ describe('answers that cannot change what becomes of a task are not asked for', 
       const all = outcomes(samples)
       const tasks = all.map((_, i) => task(String(i)))
       const asked = new Map<string, number>()
-      const counts = await passCounts(tasks, samples, band, (open, round) => {
+      const counts = await passCounts(tasks, { samples, perRound: 1, band }, (open, from) => {
         for (const { id } of open) asked.set(id, (asked.get(id) ?? 0) + 1)
-        return Promise.resolve(open.map(({ id }) => all[Number(id)]![round]!))
+        return Promise.resolve(open.map(({ id }) => [all[Number(id)]![from]!]))
       })
       for (const [i, answers] of all.entries()) {
         const count = counts.get(String(i))!
@@ -122,9 +122,30 @@ describe('answers that cannot change what becomes of a task are not asked for', 
     }
   })
 
-  it('a task that must never be missed is settled by its first wrong answer', () => {
-    const band = { maxRate: 0.9, keepUnsolved: true }
-    expect(isSettled({ correct: 0, samples: 1 }, 4, band)).toBe(true)
+  it('rounds of several answers keep the same tasks, and the last round asks only what is left', async () => {
+    const band = { minRate: 0, maxRate: 0.7 }
+    const all = outcomes(7)
+    const tasks = all.map((_, i) => task(String(i)))
+    const rounds: [from: number, count: number][] = []
+    const counts = await passCounts(tasks, { samples: 7, perRound: 3, band }, (open, from, count) => {
+      rounds.push([from, count])
+      return Promise.resolve(open.map(({ id }) => all[Number(id)]!.slice(from, from + count)))
+    })
+    expect(rounds).toEqual([
+      [0, 3],
+      [3, 3],
+      [6, 1]
+    ])
+    for (const [i, answers] of all.entries()) {
+      const whole = { correct: answers.filter(Boolean).length, samples: 7 }
+      expect(placeOf('x', counts.get(String(i))!, band)).toBe(placeOf('x', whole, band))
+    }
+  })
+
+  it('a task solved and missed is settled when neither edge can be reached', () => {
+    const band = { minRate: 0, maxRate: 0.9 }
+    expect(isSettled({ correct: 0, samples: 3 }, 4, band)).toBe(false)
+    expect(isSettled({ correct: 1, samples: 2 }, 4, band)).toBe(true)
     expect(isSettled({ correct: 3, samples: 3 }, 4, band)).toBe(false)
     expect(isSettled({ correct: 3, samples: 4 }, 4, band)).toBe(true)
   })

@@ -8,7 +8,7 @@ import type { Task } from '../../../shared/task.ts'
 export type PassCount = { readonly correct: number; readonly samples: number }
 
 /** Pass rates that are kept, see `teachable`. */
-export type Band = { readonly minRate?: number; readonly maxRate?: number; readonly keepUnsolved?: boolean }
+export type Band = { readonly minRate?: number; readonly maxRate?: number }
 
 export type Removal<Reason> = { readonly task: Task; readonly reason: Reason }
 
@@ -19,7 +19,7 @@ export type TeachableReason =
 
 /**
  * Keeps the middle band: `minRate` < pass rate < `maxRate`. Defaults 0 and 0.7 (paper-facts 4.1, suggested there: the
- * report gives no thresholds); `keepUnsolved` also keeps rate 0, for a teacher to show.
+ * report gives no thresholds).
  */
 export function teachable(
   tasks: readonly Task[],
@@ -42,12 +42,9 @@ export function teachable(
   return { kept, removed }
 }
 
-function placeOf(
-  rate: number,
-  { minRate = 0, maxRate = 0.7, keepUnsolved = false }: Band
-): 'kept' | 'too easy' | 'too hard' {
+function placeOf(rate: number, { minRate = 0, maxRate = 0.7 }: Band): 'kept' | 'too easy' | 'too hard' {
   if (rate >= maxRate) return 'too easy'
-  return rate > minRate || (keepUnsolved && rate === 0) ? 'kept' : 'too hard'
+  return rate > minRate ? 'kept' : 'too hard'
 }
 
 /**
@@ -61,22 +58,23 @@ export function isSettled({ correct, samples: asked }: PassCount, samples: numbe
 }
 
 /**
- * Asks every task up to `samples` times, one answer each in a round, and leaves a task out of the rounds after the one that
- * settled it. `ask` says whether the round's answers were correct, in the order of its tasks.
+ * Asks every task up to `samples` times, `perRound` answers in each round (which share the task's prompt), and leaves a task
+ * out of the rounds after the one that settled it. `ask` says whether each of a task's answers number `from` to
+ * `from + count - 1` was correct, task by task in their order.
  */
 export async function passCounts(
   tasks: readonly Task[],
-  samples: number,
-  band: Band,
-  ask: (tasks: readonly Task[], round: number) => Promise<readonly boolean[]>
+  { samples, perRound, band }: { readonly samples: number; readonly perRound: number; readonly band: Band },
+  ask: (tasks: readonly Task[], from: number, count: number) => Promise<readonly (readonly boolean[])[]>
 ): Promise<Map<string, PassCount>> {
   const counts = new Map<string, PassCount>(tasks.map(({ id }) => [id, { correct: 0, samples: 0 }]))
   let open = tasks
-  for (let round = 0; round < samples && open.length > 0; round++) {
-    const verdicts = await ask(open, round)
+  for (let from = 0; from < samples && open.length > 0; from += perRound) {
+    const verdicts = await ask(open, from, Math.min(perRound, samples - from))
     for (const [i, { id }] of open.entries()) {
       const { correct, samples: before } = counts.get(id)!
-      counts.set(id, { correct: correct + Number(verdicts[i]), samples: before + 1 })
+      const round = verdicts[i]!
+      counts.set(id, { correct: correct + round.filter(Boolean).length, samples: before + round.length })
     }
     open = open.filter(({ id }) => !isSettled(counts.get(id)!, samples, band))
   }
