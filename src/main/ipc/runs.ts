@@ -146,6 +146,7 @@ export function runCalls(host: Host): Calls<'runs'> {
       }
       return { ...found, ended: ended() }
     },
+    terminalTail: ({ id, upTo, limit }) => store.events.terminalTail(existing(host, id).number, upTo ?? null, limit),
     sampleSteps: ({ id }) => [...store.events.sampleSteps(existing(host, id).number)],
     samples: ({ id, step }) => {
       const rows = store.events.samples(existing(host, id).number, step)

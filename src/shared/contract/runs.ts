@@ -196,6 +196,25 @@ export const runs = {
       })
     )
     .output(z.object({ lines: z.array(z.string()), cursor: z.number().int(), ended: z.boolean() })),
+  /** The last `limit` lines of the terminal, or those up to a place: a long run opens at its end. Answers at once. */
+  terminalTail: call
+    .input(
+      z.strictObject({
+        id: RunId,
+        /** The last line wanted: an earlier answer's `earlier`. Left out: the end. */
+        upTo: z.number().int().positive().optional(),
+        limit: z.number().int().positive().max(20_000).default(5000)
+      })
+    )
+    .output(
+      z.object({
+        lines: z.array(z.string()),
+        /** The place of the line before the first of these, which is how many lie before them; 0: none does. */
+        earlier: z.number().int(),
+        /** Follow on from here with `terminal`. */
+        cursor: z.number().int()
+      })
+    ),
   /** Which steps have recorded rollouts. */
   sampleSteps: call.input(z.strictObject({ id: RunId })).output(z.array(z.number().int())),
   /** The rollouts of one step, in groups of one prompt each. Rows are `SampleRow`s of the event. */
