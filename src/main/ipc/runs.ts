@@ -18,6 +18,15 @@ export function runCalls(host: Host): Calls<'runs'> {
     changes.tell(`run/${id}`)
     host.changed('runs')
   }
+  const deleteRuns = (rows: readonly RunRow[]): { deleted: number } => {
+    for (const row of rows) {
+      // Folders a person chose elsewhere are theirs.
+      if (row.folder.startsWith(host.at('runs') + sep)) rmSync(row.folder, { recursive: true, force: true })
+      store.runs.delete(row.id)
+      touched(row.id)
+    }
+    return { deleted: rows.length }
+  }
   return {
     list: (asked) => {
       const { rows, total } = store.runs.list(asked)
@@ -98,14 +107,9 @@ export function runCalls(host: Host): Calls<'runs'> {
           `${kept.name} is not in the trash`,
           'Only what is in the trash can be deleted for ever.'
         )
-      for (const row of rows) {
-        // Folders a person chose elsewhere are theirs.
-        if (row.folder.startsWith(host.at('runs') + sep)) rmSync(row.folder, { recursive: true, force: true })
-        store.runs.delete(row.id)
-        touched(row.id)
-      }
-      return { deleted: rows.length }
+      return deleteRuns(rows)
     },
+    emptyTrash: () => deleteRuns(store.runs.list({ offset: 0, limit: -1, search: '', trashed: true }).rows),
     follow: async ({ id, after, limit, waitMs }, signal) => {
       const row = existing(host, id)
       const before = JSON.stringify(stateOf(host, row))

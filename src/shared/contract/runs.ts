@@ -149,12 +149,14 @@ export const runs = {
       })
     )
     .output(RunSummary),
-  /** To the trash and back. A running run is refused. Trash is emptied only by `deleteForever`. */
+  /** To the trash and back. A running run is refused. Nothing is deleted by itself: only by `deleteForever`, `emptyTrash`. */
   trash: call.input(z.strictObject({ ids: z.array(RunId).min(1) })).output(z.object({ trashed: z.number().int() })),
   restore: call.input(z.strictObject({ ids: z.array(RunId).min(1) })).output(z.object({ restored: z.number().int() })),
   deleteForever: call
     .input(z.strictObject({ ids: z.array(RunId).min(1) }))
     .output(z.object({ deleted: z.number().int() })),
+  /** `deleteForever` of everything in the trash. */
+  emptyTrash: call.input(z.strictObject({})).output(z.object({ deleted: z.number().int() })),
 
   /** Follows a run's record from a cursor (0: from its start). `live` is the momentary part, never recorded. */
   follow: call
