@@ -1,7 +1,7 @@
 /** What is thrown away: back while it is in the trash, and gone with its files when a person says so. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { writeDataset } from '../../src/main/data/datasets/write.ts'
 import { datasetCalls } from '../../src/main/ipc/datasets.ts'
 import { openHost } from '../../src/main/ipc/host.ts'
@@ -91,4 +91,25 @@ test('the whole trash of runs goes with the folders inside the workspace; those 
   const asked = { offset: 0, limit: 10, search: '' }
   expect((await list({ ...asked, trashed: true }, NOBODY)).total).toBe(0)
   expect((await list({ ...asked, trashed: false }, NOBODY)).rows.map(({ id }) => id)).toEqual([ids[1]])
+})
+
+test('a download that broke off can go on; put into the trash, what it fetched is gone', async () => {
+  const { host } = opened()
+  const { trash, restore, get } = runCalls(host)
+  const folder = host.at('runs', 'download')
+  mkdirSync(folder)
+  writeFileSync(join(folder, 'model.gguf.ipull'), 'half')
+  const { id } = host.queue.add(newRun({ kind: 'download', folder }))
+  // The worker cannot even start: the network's jobs do not wait for the queue.
+  const ended = async (): Promise<void> =>
+    expect((await get({ id }, NOBODY)).run.state).toMatchObject({
+      kind: 'ended',
+      resumable: true,
+      hint: expect.stringContaining('What was fetched is kept')
+    })
+  await vi.waitFor(ended, { timeout: 10_000 })
+  await trash({ ids: [id] }, NOBODY)
+  expect(existsSync(folder)).toBe(false)
+  await restore({ ids: [id] }, NOBODY)
+  expect((await get({ id }, NOBODY)).run.state).toMatchObject({ kind: 'ended', resumable: false, hint: null })
 })

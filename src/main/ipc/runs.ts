@@ -18,10 +18,13 @@ export function runCalls(host: Host): Calls<'runs'> {
     changes.tell(`run/${id}`)
     host.changed('runs')
   }
+  /** Folders a person chose elsewhere are theirs. */
+  const dropFolder = ({ folder }: RunRow): void => {
+    if (folder.startsWith(host.at('runs') + sep)) rmSync(folder, { recursive: true, force: true })
+  }
   const deleteRuns = (rows: readonly RunRow[]): { deleted: number } => {
     for (const row of rows) {
-      // Folders a person chose elsewhere are theirs.
-      if (row.folder.startsWith(host.at('runs') + sep)) rmSync(row.folder, { recursive: true, force: true })
+      dropFolder(row)
       store.runs.delete(row.id)
       touched(row.id)
     }
@@ -86,6 +89,11 @@ export function runCalls(host: Host): Calls<'runs'> {
       for (const id of ids) {
         if (existing(host, id).state !== 'ended') queue.stop(id, 'now')
         store.runs.change(id, { trashed_at: Date.now() })
+        // Half a file is of no use but to go on: out of the trash the download starts over.
+        if (existing(host, id).kind === 'download') {
+          dropFolder(existing(host, id))
+          store.runs.change(id, { resumable: 0, hint: null })
+        }
         touched(id)
       }
       return { trashed: ids.length }
