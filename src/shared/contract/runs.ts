@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { RunEvent, SampleRow } from '../event.ts'
 import { call, Follow, HostPath, RunId, Slice, Time } from './call.ts'
+import { PairedTest } from './evaluation.ts'
 
 export const RUN_KINDS = ['demo', 'sft', 'grpo', 'evaluate', 'prepare', 'export', 'doctor', 'download'] as const
 
@@ -232,18 +233,7 @@ export const runs = {
     z.object({
       runs: z.array(RunSummary),
       settings: z.array(z.object({ path: z.string(), values: z.array(z.string().nullable()), differs: z.boolean() })),
-      tests: z.array(
-        z.object({
-          taskset: z.string(),
-          a: z.string(),
-          b: z.string(),
-          difference: z.number(),
-          low: z.number(),
-          high: z.number(),
-          p: z.number(),
-          verdict: z.string()
-        })
-      )
+      tests: z.array(PairedTest)
     })
   )
 }
