@@ -2,7 +2,12 @@
  * The worker: a child process that runs one job and may die of it. The only entry that loads native code; each job's
  * module is imported when it is asked for.
  */
+import { answerQuestions } from './jobs/questions.ts'
 import { serveJob } from './jobs/serve-job.ts'
+import type { JobFunction } from '../shared/worker-contract.ts'
+
+const tokens = async (): Promise<JobFunction<'tokens'>> => (await import('./policy/tokens.ts')).runTokens
+const plan = async (): Promise<JobFunction<'plan'>> => (await import('./training/plan-job.ts')).runPlan
 
 serveJob({
   sft: async () => (await import('./training/sft.ts')).runSft,
@@ -16,7 +21,11 @@ serveJob({
   import: async () => (await import('./training/import.ts')).runImport,
   doctor: async () => (await import('./engine/doctor.ts')).runDoctor,
   play: async () => (await import('./evaluation/play.ts')).runPlay,
-  tokens: async () => (await import('./policy/tokens.ts')).runTokens,
-  plan: async () => (await import('./training/plan-job.ts')).runPlan,
+  tokens,
+  plan,
+  questions: async () => {
+    const { loadedGpu } = await import('./engine/ffi/libraries.ts')
+    return answerQuestions({ tokens, plan }, () => typeof loadedGpu() === 'string')
+  },
   download: async () => (await import('./data/models/download.ts')).runDownload
 })

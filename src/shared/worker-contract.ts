@@ -82,6 +82,8 @@ export const JOB_INPUTS = {
   }),
   /** The memory plan of a recipe, without loading its base. */
   plan: z.strictObject({ recipe: Recipe }),
+  /** Stays and answers short jobs, one after another, so that each does not wait for a process of its own: `Question`. */
+  questions: z.strictObject({}),
   /** One file (or one split model) by its address or Hugging Face name into a folder. */
   download: z.strictObject({ from: z.string().min(1), to: path })
 } as const
@@ -101,6 +103,19 @@ export type PlayAsk = {
 export type PlayStop = { readonly k: 'stop'; readonly id: string }
 export type ToPlay = PlayAsk | PlayStop
 
+/** Short jobs that a `questions` job does as well: they load no weights and keep nothing. */
+export const QUESTION_KINDS = ['tokens', 'plan'] as const satisfies readonly (keyof typeof JOB_INPUTS)[]
+export type QuestionKind = (typeof QUESTION_KINDS)[number]
+/** What a `questions` job is told: something to answer, or that nobody waits for the answer any more. */
+export type Question =
+  | { readonly k: 'ask'; readonly id: number; readonly kind: QuestionKind; readonly input: unknown }
+  | { readonly k: 'stop'; readonly id: number }
+/** What it says to each. `holdsDevice`: a GPU is open in its process from now on, whatever was asked. */
+export type Answered = { readonly id: number; readonly holdsDevice: boolean } & (
+  | { readonly result: unknown }
+  | { readonly error: ErrorShape }
+)
+
 export type JobKind = keyof typeof JOB_INPUTS
 export type JobInput<K extends JobKind> = z.infer<(typeof JOB_INPUTS)[K]>
 /** A job as it crosses the wire. `runDir` is where its run lives; '' for jobs without one. */
@@ -114,6 +129,8 @@ export type JobContext = {
   readonly afterStep?: AbortSignal
   /** Where what the host says to the job while it runs arrives, for jobs that take questions. */
   readonly hear?: (take: (message: unknown) => void) => void
+  /** Tells the host something that is no event of a run: an answer, from a job that takes questions. */
+  readonly say?: (message: unknown) => void
   readonly runDir: string
 }
 /**
@@ -137,5 +154,6 @@ export type ToWorker =
   | { readonly k: 'say'; readonly message: unknown }
 export type FromWorker =
   | { readonly k: 'events'; readonly events: readonly RunEvent[] }
+  | { readonly k: 'said'; readonly message: unknown }
   | { readonly k: 'result'; readonly result: unknown }
   | { readonly k: 'error'; readonly error: ErrorShape }

@@ -84,9 +84,9 @@ async function run(
   return { killed, out }
 }
 
-/** Every metric but times and rates, which no two runs share. */
+/** Every metric but times, rates and memory, which no two runs share. */
 function metricsOf(out: string): unknown[] {
-  const timed = /^(timing_s\/|tokens_per_second\/|step_time$)/
+  const timed = /^(timing_s\/|memory_mib\/|tokens_per_second\/|step_time$)/
   return readRunLog(out)
     .filter((event) => event.kind === 'step' || event.kind === 'evaluation')
     .map(({ kind, step, metrics }) => ({

@@ -1,5 +1,5 @@
 /** Runs at their edges, on a small random model: nothing left to train on, no room, a cancel while something is measured. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
@@ -171,6 +171,15 @@ test('a step tells where its time went', async () => {
   expect(seconds('sync')).toBeGreaterThanOrEqual(0)
   expect(seconds('prefill', 'decode', 'sample', 'score')).toBeLessThanOrEqual(seconds('rollout'))
   expect(seconds('rollout', 'train', 'sync')).toBeCloseTo(metrics['step_time']!, 9)
+})
+
+test('a step tells what the process holds in memory; the CPU has none of its own', async () => {
+  const { events } = await ran(recipeFor('memory', { max_steps: 1 }))
+  const { metrics } = events.find((event) => event.kind === 'step')!
+  const base = statSync(join(folder, 'base.gguf')).size / 2 ** 20
+  expect(metrics['memory_mib/resident']).toBeGreaterThan(base)
+  expect(metrics['memory_mib/resident']).toBeLessThan(process.resourceUsage().maxRSS / 1024 + 1)
+  expect(metrics).not.toHaveProperty('memory_mib/device')
 })
 
 test('the cache is of the type that the recipe names, in the plan too; heads that it cannot hold are refused', async () => {

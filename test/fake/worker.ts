@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../../src/shared/errors.ts'
-import type { JobContext, ToPlay } from '../../src/shared/worker-contract.ts'
+import type { JobContext, JobFunction, ToPlay } from '../../src/shared/worker-contract.ts'
+import { answerQuestions } from '../../src/main/jobs/questions.ts'
 import { serveJob } from '../../src/main/jobs/serve-job.ts'
 
 const untilAborted = (signal: AbortSignal): Promise<never> =>
@@ -109,6 +110,22 @@ const SCRIPTS: Readonly<Record<string, (context: JobContext) => unknown>> = {
   }
 }
 
+/** Short jobs, scripted by their file. They tell which process answered. */
+const QUESTIONS: Readonly<Record<string, (signal: AbortSignal) => unknown>> = {
+  pid: () => ({ pid: process.pid }),
+  slow: async () => (await pause(100), { pid: process.pid }),
+  refuse: () => {
+    throw new AppError('data', 'row 3 is no trace', 'mend the row')
+  },
+  hang: () => new Promise(() => setInterval(() => undefined, 1000)),
+  'until stopped': untilAborted,
+  abort: () => {
+    process.stderr.write('ggml.c:9: GGML_ASSERT(ok) failed\n')
+    setTimeout(() => process.abort(), 50)
+    return new Promise(() => undefined)
+  }
+}
+
 const unused = (): Promise<never> => Promise.reject(new Error('the scripted worker only samples'))
 
 serveJob({
@@ -126,6 +143,17 @@ serveJob({
   play: () => Promise.resolve((_input, context) => Promise.resolve(SCRIPTS['play']!(context))),
   tokens: unused,
   plan: unused,
+  // Each answer says that a GPU is open in the process once a question was about the base "gpu".
+  questions: () =>
+    Promise.resolve((input, context) => {
+      let gpu = false
+      const tokens = (): Promise<JobFunction<'tokens'>> =>
+        Promise.resolve(({ base, file }, { signal }) => {
+          gpu ||= base === 'gpu'
+          return Promise.resolve(QUESTIONS[file]!(signal))
+        })
+      return answerQuestions({ tokens, plan: unused }, () => gpu)(input, context)
+    }),
   download: unused,
   sample: () => Promise.resolve(async ({ prompt }, context) => SCRIPTS[prompt]!(context))
 })

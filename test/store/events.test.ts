@@ -147,6 +147,27 @@ test('terminal lines have a cursor of their own', () => {
   expect(store.events.terminal(run, 3, 10)).toEqual({ lines: [], cursor: 3 })
 })
 
+test('a long terminal opens at its end; earlier lines come page by page, and what is printed next follows on', () => {
+  const { store, run } = opened()
+  const lines = Array.from({ length: 100_000 }, (_, i) => `line ${i + 1}`)
+  store.events.append(run, { events: [], lines })
+  const end = store.events.terminalTail(run, null, 3)
+  expect(end).toEqual({ lines: lines.slice(-3), earlier: 99_997, cursor: 100_000 })
+  expect(store.events.terminalTail(run, end.earlier, 2)).toEqual({
+    lines: ['line 99996', 'line 99997'],
+    earlier: 99_995,
+    cursor: 99_997
+  })
+  expect(store.events.terminalTail(run, 2, 10)).toEqual({ lines: ['line 1', 'line 2'], earlier: 0, cursor: 2 })
+  store.events.append(run, { events: [], lines: ['more'] })
+  expect(store.events.terminal(run, end.cursor, 10)).toEqual({ lines: ['more'], cursor: 100_001 })
+})
+
+test('a run that printed nothing has an empty end to follow on from', () => {
+  const { store, run } = opened()
+  expect(store.events.terminalTail(run, null, 10)).toEqual({ lines: [], earlier: 0, cursor: 0 })
+})
+
 test('a full disk keeps what was there, refuses the batch whole, and goes on once there is room', () => {
   const { store, run } = opened()
   write(store, run, [step(1, { loss: 1 })])

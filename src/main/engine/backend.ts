@@ -31,6 +31,8 @@ export type Backend = {
   computes(node: Pointer): boolean
   /** Bytes free on the device now. */
   freeMemory(): number
+  /** Bytes in use on the device now, by every process, as its driver counts; null where it works in the host's memory. */
+  usedMemory(): number | null
   dispose(): void
 }
 
@@ -77,6 +79,11 @@ export function openBackend(options: { gpu?: Gpu | null; threads?: number } = {}
     multipliesViews: gpu !== 'vulkan',
     computes: (node) => gpu === null || ggml.backend_supports_op(owned.handle, node),
     freeMemory,
+    usedMemory: () => {
+      if (ggml.backend_dev_type(device) !== DEVICE_TYPE.gpu) return null
+      const { free, total } = memoryOf(native, device)
+      return total - free
+    },
     dispose: () => owned.dispose()
   }
 }

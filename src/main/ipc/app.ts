@@ -4,9 +4,9 @@ import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
-import type { Machine } from '../../shared/contract/app.ts'
 import type { Calls } from './calls.ts'
 import type { Host } from './host.ts'
+import { deviceOf } from './doctor-facts.ts'
 import { machineReader } from './machine.ts'
 import { queueState, summaryOf } from './run-summary.ts'
 
@@ -67,20 +67,6 @@ export function appCalls(host: Host): Calls<'app'> {
       }
     }),
     browse: ({ path, extensions }) => browse(path ?? homedir(), extensions)
-  }
-}
-
-/** What the last doctor run said of the device, in the fields a page shows. */
-function deviceOf(doctor: unknown): Machine['device'] {
-  if (typeof doctor !== 'object' || doctor === null) return null
-  const { lines, device, description, gemm } = doctor as Record<string, unknown>
-  const said = Array.isArray(lines) ? lines.map(String) : []
-  const rates = typeof gemm === 'object' && gemm !== null ? Object.values(gemm).map(Number) : []
-  return {
-    name: typeof description === 'string' ? description : 'unknown',
-    backend: typeof device === 'string' ? device : 'CPU',
-    gemmGflops: rates.length > 0 ? Math.max(...rates) : null,
-    verdict: said.at(-1) ?? ''
   }
 }
 

@@ -1,4 +1,5 @@
 /** Runs side by side: which settings differ, and whether their scores can be told apart. */
+import type { PairedTest } from '../../shared/contract/evaluation.ts'
 import { seeded } from '../../shared/random.ts'
 import { distinguishable, pairedTest } from '../evaluation/statistics.ts'
 import type { StageResult } from '../evaluation/report/data.ts'
@@ -6,16 +7,6 @@ import type { RunRow } from '../data/store/runs.ts'
 import { runResults, settingsOf } from './run-folder.ts'
 
 export type SettingRow = { path: string; values: (string | null)[]; differs: boolean }
-export type TestRow = {
-  taskset: string
-  a: string
-  b: string
-  difference: number
-  low: number
-  high: number
-  p: number
-  verdict: string
-}
 
 /** Settings of a run's place in the world, not of what it does. */
 const PLACES: ReadonlySet<string> = new Set(['output_dir', 'sft.output_dir', 'grpo.output_dir', 'evaluate.output_dir'])
@@ -32,7 +23,7 @@ export function settingRows(rows: readonly RunRow[]): SettingRow[] {
 }
 
 /** Every pair of runs on every taskset both measured: policies of the same name, else the last policy of each. */
-export function compareRuns(rows: readonly RunRow[]): TestRow[] {
+export function compareRuns(rows: readonly RunRow[]): PairedTest[] {
   const measured = rows.map((row) => ({ row, results: runResults(row)?.results ?? [] }))
   return measured.flatMap((a, i) =>
     measured.slice(i + 1).flatMap((b) => {
@@ -57,7 +48,7 @@ function pairsOf(a: readonly StageResult[], b: readonly StageResult[], taskset: 
 }
 
 /** A paired test over the tasks both answered; null where there is none. */
-export function testOf(from: StageResult, to: StageResult, a: string, b: string): TestRow | null {
+export function testOf(from: StageResult, to: StageResult, a: string, b: string): PairedTest | null {
   const other = new Map(to.items.map((item) => [item.taskId, item]))
   const shared = from.items.filter(({ taskId }) => other.has(taskId))
   if (shared.length === 0) return null

@@ -1,5 +1,5 @@
 /** Datasets: a dropped file, its format, its rows. */
-import { appendFileSync, existsSync, readFileSync, renameSync, statSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import { seeded } from '../../shared/random.ts'
@@ -54,6 +54,29 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
     for (let at = 0; at < from.rows; at += CHUNK) {
       for (const row of store.chunk(from.number, at, CHUNK)) if (keep(row)) yield JSON.parse(row.body) as SourceRow
     }
+  }
+
+  /** All or, where one of them must stay, none. */
+  const deleteAll = async (records: readonly DatasetRecord[]): Promise<{ deleted: number }> => {
+    for (const { name, path, trashed_at } of records) {
+      if (trashed_at === null)
+        throw new AppError('usage', `${name} is not in the trash`, 'Only what is in the trash can be deleted for ever.')
+      const reader = [...host.store.runs.withState('running'), ...host.store.runs.waiting()].find(({ input }) =>
+        input.includes(JSON.stringify(path))
+      )
+      if (reader !== undefined)
+        throw new AppError(
+          'usage',
+          `${reader.name} reads ${name}; nothing was deleted`,
+          'Wait until it has ended, or take it out of the queue.'
+        )
+    }
+    for (const { id, path } of records) {
+      rmSync(path, { force: true })
+      await store.delete(id)
+      host.changed('datasets')
+    }
+    return { deleted: records.length }
   }
 
   return {
@@ -214,7 +237,9 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
       for (const id of ids) store.trash(id, null)
       host.changed('datasets')
       return { restored: ids.length }
-    }
+    },
+    deleteForever: ({ ids }) => deleteAll(ids.map(existing)),
+    emptyTrash: () => deleteAll(store.list(true))
   }
 }
 

@@ -5,10 +5,9 @@ import { summarise } from '../evaluation/report/summary.ts'
 import type { StageResult } from '../evaluation/report/data.ts'
 import { runAccuracies } from '../evaluation/statistics.ts'
 import { AppError } from '../../shared/errors.ts'
-import type { EvaluatedItem, GradedAnswer, PolicyScore } from '../../shared/contract/evaluation.ts'
+import type { EvaluatedItem, GradedAnswer, PairedTest, PolicyScore } from '../../shared/contract/evaluation.ts'
 import type { Calls } from './calls.ts'
 import { testOf } from './compare.ts'
-import type { TestRow } from './compare.ts'
 import { evaluationReader } from './evaluation-data.ts'
 import type { EvaluationData, JudgedAnswer } from './evaluation-data.ts'
 import type { Host } from './host.ts'
@@ -95,7 +94,7 @@ function scoreOf(result: StageResult): PolicyScore {
 const EMPTY = { title: '', date: '', command: '', curves: [], traces: [], settings: [], seeds: {}, environment: {} }
 
 /** Every policy against every other on the same taskset. */
-function tests(results: readonly StageResult[]): TestRow[] {
+function tests(results: readonly StageResult[]): PairedTest[] {
   return results.flatMap((from, i) =>
     results
       .slice(i + 1)

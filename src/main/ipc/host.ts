@@ -5,7 +5,9 @@ import { join, resolve } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import { Settings } from '../../shared/contract/app.ts'
 import type { Versions } from '../../shared/contract/app.ts'
-import type { JobInput, JobKind } from '../../shared/worker-contract.ts'
+import type { Recipe } from '../../shared/recipe.ts'
+import { QUESTION_KINDS } from '../../shared/worker-contract.ts'
+import type { JobInput, JobKind, QuestionKind } from '../../shared/worker-contract.ts'
 import { openStore } from '../data/store/index.ts'
 import type { Store } from '../data/store/index.ts'
 import { createChanges } from '../jobs/changes.ts'
@@ -14,6 +16,8 @@ import { crashReport } from '../jobs/crash-report.ts'
 import { createQueue } from '../jobs/queue.ts'
 import type { Queue } from '../jobs/queue.ts'
 import { startJob } from '../jobs/supervisor.ts'
+import { createWarmWorker } from '../jobs/warm-worker.ts'
+import type { WarmWorker } from '../jobs/warm-worker.ts'
 import type { RunRow } from '../data/store/runs.ts'
 
 export type HostOptions = {
@@ -42,7 +46,10 @@ export type Host = {
   readonly changed: (kind: keyof Versions) => void
   readonly settings: () => Settings
   readonly changeSettings: (values: Partial<Settings>) => Settings
-  /** Runs a short job in a worker of its own, beside the queue: what needs native code and no device. */
+  /**
+   * Runs a short job beside the queue: what needs native code and no device. Kinds of `QUESTION_KINDS` go to a worker that
+   * stays for a while, others to one of their own.
+   */
   readonly ask: <K extends JobKind>(kind: K, input: JobInput<K>, options?: AskOptions) => Promise<unknown>
   readonly log: (text: string) => void
   readonly logTail: (lines: number) => string[]
@@ -127,6 +134,18 @@ export function openHost(options: HostOptions): Host {
   backups.unref()
 
   const asked = new Set<() => void>()
+  /** By the device that is asked about: a process opens one device and keeps it. */
+  const warm = new Map<string, WarmWorker>()
+  const warmWorker = (device: string): WarmWorker => {
+    const found = warm.get(device)
+    if (found !== undefined) return found
+    const made = createWarmWorker({ workerPath: options.workerPath, mayHoldDevice: () => !queue.wantsDevice() })
+    warm.set(device, made)
+    return made
+  }
+  releases.push(async () => {
+    for (const worker of warm.values()) await worker.freeDevice()
+  })
   return {
     options: { ...options, workspace },
     store,
@@ -144,6 +163,7 @@ export function openHost(options: HostOptions): Host {
       return next
     },
     ask: async (kind, input, { signal, runDir = '' } = {}) => {
+      if (isQuestion(kind)) return warmWorker(deviceIn(input)).ask(kind, input, signal)
       const job = startJob({ kind, input, runDir }, { workerPath: options.workerPath, onEvent: () => undefined })
       asked.add(job.kill)
       const stop = (): void => job.kill()
@@ -164,12 +184,17 @@ export function openHost(options: HostOptions): Host {
       clearInterval(backups)
       changes.close()
       for (const kill of asked) kill()
+      for (const worker of warm.values()) worker.close()
       for (const close of closers) await close()
       await queue.close()
       store.opened.close()
     }
   }
 }
+
+const isQuestion = (kind: JobKind): kind is QuestionKind => (QUESTION_KINDS as readonly JobKind[]).includes(kind)
+/** The device that a question is about; one that names none is about a file. */
+const deviceIn = (input: object): string => ('recipe' in input ? (input.recipe as Recipe).device : 'cpu')
 
 const DEFAULTS: Settings = {
   theme: 'system',

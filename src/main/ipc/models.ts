@@ -23,7 +23,7 @@ export function modelCalls(host: Host): Calls<'models'> {
   let known: Record<string, Known> | null = null
   const factsOf = async (file: FoundFile): Promise<Known> => {
     known ??= store.settings.get<Record<string, Known>>(FACTS, {})
-    const stamp = `${file.bytes}/${file.modifiedAt}`
+    const stamp = `${file.bytes}/${file.modifiedAt}/${FACTS_VERSION}`
     const before = known[file.path]
     if (before?.stamp === stamp) return before
     let read: Known
@@ -89,6 +89,8 @@ export function modelCalls(host: Host): Calls<'models'> {
 }
 
 const FACTS = 'modelHeaders'
+/** Grows when `readHeader` finds out something new: what an earlier version kept is read again. */
+const FACTS_VERSION = 2
 
 function fileAt(path: string, name: string, source: string): FoundFile {
   const { size, mtimeMs } = statSync(path)

@@ -9,12 +9,13 @@ import { editRecipe } from './recipe-edit.ts'
 import { checkRecipe, issuesOf, writtenSettings } from './recipe-text.ts'
 import { recipeFields } from './recipe-fields.ts'
 import { presets } from './recipe-presets.ts'
-import { planOf } from './recipe-plan.ts'
+import { recipePlanner } from './recipe-plan.ts'
 
 const KINDS: ReadonlySet<unknown> = new Set(['sft', 'grpo', 'evaluate'])
 
 export function recipeCalls(host: Host): Calls<'recipes'> {
   const { workspace } = host.options
+  const plan = recipePlanner(host)
   return {
     fields: ({ kind }) => [...recipeFields(kind)],
     presets: () => presets(host),
@@ -30,7 +31,7 @@ export function recipeCalls(host: Host): Calls<'recipes'> {
     },
     open: ({ path }) => ({ yaml: opened(path) }),
     edit: ({ yaml, path, value }) => ({ yaml: editRecipe(yaml, path.split('.'), value) }),
-    plan: ({ yaml }, signal) => planOf(host, yaml, signal)
+    plan: ({ yaml }, signal) => plan(yaml, signal)
   }
 }
 

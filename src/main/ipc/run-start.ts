@@ -8,7 +8,7 @@ import type { contract } from '../../shared/contract/index.ts'
 import type { InferSchemaOutput, ContractProcedure } from '@orpc/contract'
 import { JOB_INPUTS } from '../../shared/worker-contract.ts'
 import type { JobKind } from '../../shared/worker-contract.ts'
-import type { Device } from '../../shared/recipe.ts'
+import type { Device, Recipe } from '../../shared/recipe.ts'
 import { keepRecipe, occupied } from '../data/prepare/run-folder.ts'
 import type { NewRun, RunRow } from '../data/store/runs.ts'
 import type { Host } from './host.ts'
@@ -68,11 +68,7 @@ async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>):
       }
     ])
   }
-  // What the recipe leaves open, the settings say.
-  const settings = host.settings()
-  const threads = recipe.threads ?? settings.threads
-  const device = recipe.device === 'auto' ? settings.device : recipe.device
-  const whole = { ...recipe, device, ...(threads !== null && { threads }) }
+  const whole = onThisMachine(host, recipe)
   keepRecipe(whole)
   const adapters =
     'adapter' in recipe && recipe.adapter !== undefined
@@ -89,6 +85,14 @@ async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>):
     parent: parent ?? adapters?.id ?? null,
     created_at: Date.now()
   }
+}
+
+/** What a recipe leaves open, the settings say. */
+export function onThisMachine<R extends Recipe>(host: Host, recipe: R): R {
+  const settings = host.settings()
+  const threads = recipe.threads ?? settings.threads
+  const device = recipe.device === 'auto' ? settings.device : recipe.device
+  return { ...recipe, device, ...(threads !== null && { threads }) }
 }
 
 /** A run of a job without a recipe. Throws AppError('usage') where its input is not what the job takes. */

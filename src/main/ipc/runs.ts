@@ -18,6 +18,18 @@ export function runCalls(host: Host): Calls<'runs'> {
     changes.tell(`run/${id}`)
     host.changed('runs')
   }
+  /** Folders a person chose elsewhere are theirs. */
+  const dropFolder = ({ folder }: RunRow): void => {
+    if (folder.startsWith(host.at('runs') + sep)) rmSync(folder, { recursive: true, force: true })
+  }
+  const deleteRuns = (rows: readonly RunRow[]): { deleted: number } => {
+    for (const row of rows) {
+      dropFolder(row)
+      store.runs.delete(row.id)
+      touched(row.id)
+    }
+    return { deleted: rows.length }
+  }
   return {
     list: (asked) => {
       const { rows, total } = store.runs.list(asked)
@@ -77,6 +89,11 @@ export function runCalls(host: Host): Calls<'runs'> {
       for (const id of ids) {
         if (existing(host, id).state !== 'ended') queue.stop(id, 'now')
         store.runs.change(id, { trashed_at: Date.now() })
+        // Half a file is of no use but to go on: out of the trash the download starts over.
+        if (existing(host, id).kind === 'download') {
+          dropFolder(existing(host, id))
+          store.runs.change(id, { resumable: 0, hint: null })
+        }
         touched(id)
       }
       return { trashed: ids.length }
@@ -98,14 +115,9 @@ export function runCalls(host: Host): Calls<'runs'> {
           `${kept.name} is not in the trash`,
           'Only what is in the trash can be deleted for ever.'
         )
-      for (const row of rows) {
-        // Folders a person chose elsewhere are theirs.
-        if (row.folder.startsWith(host.at('runs') + sep)) rmSync(row.folder, { recursive: true, force: true })
-        store.runs.delete(row.id)
-        touched(row.id)
-      }
-      return { deleted: rows.length }
+      return deleteRuns(rows)
     },
+    emptyTrash: () => deleteRuns(store.runs.list({ offset: 0, limit: -1, search: '', trashed: true }).rows),
     follow: async ({ id, after, limit, waitMs }, signal) => {
       const row = existing(host, id)
       const before = JSON.stringify(stateOf(host, row))
@@ -146,6 +158,7 @@ export function runCalls(host: Host): Calls<'runs'> {
       }
       return { ...found, ended: ended() }
     },
+    terminalTail: ({ id, upTo, limit }) => store.events.terminalTail(existing(host, id).number, upTo ?? null, limit),
     sampleSteps: ({ id }) => [...store.events.sampleSteps(existing(host, id).number)],
     samples: ({ id, step }) => {
       const rows = store.events.samples(existing(host, id).number, step)

@@ -79,7 +79,7 @@ export function createQueue(options: QueueOptions): Queue {
       state: 'ended',
       how: 'crashed',
       reason,
-      hint: hintFor(resumable),
+      hint: hintFor(resumable, row.kind),
       resumable: +resumable,
       ended_at: now()
     })
@@ -173,7 +173,7 @@ export function createQueue(options: QueueOptions): Queue {
       how: ending.how,
       reason:
         ending.reason + (writeProblem === null ? '' : ` (some of it could not be recorded: ${String(writeProblem)})`),
-      hint: ending.hint ?? (ending.how === 'done' || ending.how === 'stopped' ? null : hintFor(resumable)),
+      hint: ending.hint ?? (ending.how === 'done' || ending.how === 'stopped' ? null : hintFor(resumable, row.kind)),
       resumable: +resumable,
       ended_at: now(),
       result: outcome.kind === 'done' ? JSON.stringify(outcome.result ?? null) : null
@@ -338,16 +338,21 @@ function linesOf(outcome: Outcome): readonly string[] {
   return Array.isArray(lines) ? lines.map(String) : []
 }
 
-const hintFor = (resumable: boolean): string =>
-  resumable
-    ? 'Everything up to the last checkpoint is saved: resume continues from there.'
-    : 'No checkpoint was written yet: resume starts it over.'
+const hintFor = (resumable: boolean, kind: string): string =>
+  kind === 'download'
+    ? resumable
+      ? 'What was fetched is kept: go on from there, or put it into the trash to delete it.'
+      : 'Nothing was fetched yet: going on starts it over.'
+    : resumable
+      ? 'Everything up to the last checkpoint is saved: resume continues from there.'
+      : 'No checkpoint was written yet: resume starts it over.'
 
-/** Something to continue from lies in the run's folder: a checkpoint, answers, a finished stage of the demo. */
+/** Something to continue from lies in the run's folder: a checkpoint, answers, a finished stage of the demo, a part of a file. */
 function isResumable({ folder, kind }: RunRow): boolean {
   if (!existsSync(folder)) return false
   const names = readdirSync(folder)
   if (kind === 'demo') return names.includes('curation.json')
   if (kind === 'evaluate') return names.includes('answers.jsonl')
+  if (kind === 'download') return names.length > 0
   return names.some((name) => /^checkpoint-\d+$/.test(name) && existsSync(join(folder, name, 'manifest.json')))
 }

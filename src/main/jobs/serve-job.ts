@@ -35,7 +35,7 @@ export function serveJob(table: JobTable): void {
     cancel: ({ when = 'now' }) => (when === 'now' ? stop : afterStep).abort(),
     say: ({ message }) => heard.put(message),
     job: ({ job }) =>
-      void run(table, job, { signal: stop.signal, afterStep: afterStep.signal, hear: heard.hear }).then(finish)
+      void run(table, job, { signal: stop.signal, afterStep: afterStep.signal, hear: heard.hear, say }).then(finish)
   }
   process.on('message', (message) => (take[(message as ToWorker).k] as (message: unknown) => void)(message))
 }
@@ -53,7 +53,11 @@ function mailbox(): { put: (message: unknown) => void; hear: NonNullable<JobCont
   }
 }
 
-type FromHost = Required<Pick<JobContext, 'signal' | 'afterStep' | 'hear'>>
+const say = (message: unknown): void => {
+  if (process.connected) process.send!({ k: 'said', message } satisfies FromWorker)
+}
+
+type FromHost = Required<Pick<JobContext, 'signal' | 'afterStep' | 'hear' | 'say'>>
 
 async function run(table: JobTable, job: Job, fromHost: FromHost): Promise<FromWorker> {
   const batch = batcher()

@@ -37,6 +37,8 @@ export type RunningJob = {
 export type StartOptions = {
   readonly workerPath: string
   readonly onEvent: (event: RunEvent) => void
+  /** What a job says that is no event. */
+  readonly onSaid?: (message: unknown) => void
   /** Every line the worker's libraries print, for `--verbose`. */
   readonly onOutput?: (line: string) => void
 }
@@ -46,7 +48,7 @@ const KEPT_LINES = 60
 const DRAIN_MS = 500
 
 /** Starts a worker for one job. */
-export function startJob(job: Job, { workerPath, onEvent, onOutput }: StartOptions): RunningJob {
+export function startJob(job: Job, { workerPath, onEvent, onSaid, onOutput }: StartOptions): RunningJob {
   // A group of its own: Ctrl-C in the terminal reaches the host only, which then asks the worker to stop.
   const child = fork(workerPath, [], {
     serialization: 'json',
@@ -77,6 +79,7 @@ export function startJob(job: Job, { workerPath, onEvent, onOutput }: StartOptio
         onEvent(event)
       }
     },
+    said: ({ message }) => onSaid?.(message),
     result: ({ result }) => (answer = { kind: 'done', result }),
     error: ({ error }) => (answer = error.code === 'cancelled' ? { kind: 'cancelled' } : { kind: 'failed', error })
   }

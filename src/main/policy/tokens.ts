@@ -14,7 +14,7 @@ import type { Dialogue } from './dialogue.ts'
 
 type Row = { readonly prompt: Int32Array; readonly response: Int32Array }
 
-/** Result: `{ lengths, contextLength, failed }`, or `{ tokens }` of one row. */
+/** Result: `{ lengths, contextLength, failed, total }`, `total` being all rows of the file; or `{ tokens }` of one row. */
 export const runTokens: JobFunction<'tokens'> = async ({ base, file, use, rows }, { signal }) => {
   const held = new Held()
   try {
@@ -46,7 +46,7 @@ export const runTokens: JobFunction<'tokens'> = async ({ base, file, use, rows }
         failed++
       }
     }
-    return { lengths, contextLength, failed }
+    return { lengths, contextLength, failed, total }
   } finally {
     held.dispose()
   }

@@ -21,6 +21,7 @@ import { resolveReward } from '../reasoning/reward.ts'
 import { bestCheckpoint } from './checkpoint.ts'
 import { epochs } from './epochs.ts'
 import { heldOutScore } from './held-out.ts'
+import { memoryMetrics } from './memory-metrics.ts'
 import { readMetrics } from './metric-sums.ts'
 import { grpoRun, planTrainer } from './plan.ts'
 import { groupMetrics, sampleGroups, recordedGroups } from './rollouts.ts'
@@ -176,7 +177,8 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
         'timing_s/train': (trainedAt - sampledAt) / 1000 - update.syncSeconds,
         'timing_s/sync': update.syncSeconds,
         'tokens_per_second/rollout': (sampledTokens * 1000) / (sampledAt - started),
-        'tokens_per_second/train': (update.tokens * 1000) / (trainedAt - sampledAt)
+        'tokens_per_second/train': (update.tokens * 1000) / (trainedAt - sampledAt),
+        ...memoryMetrics(session.backend)
       }
       if (step % recipe.logging_steps === 0 || step === recipe.max_steps)
         emit({ kind: 'step', step, of: recipe.max_steps, metrics })

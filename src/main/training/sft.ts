@@ -21,6 +21,7 @@ import { keepLeftOut, leftOutWords } from './left-out.ts'
 import { batchSource, readLessons, requireLessons, rowTokens, stepsOf, trainedTokens } from './lessons.ts'
 import type { Lesson } from './lessons.ts'
 import { sftLoss } from './loss.ts'
+import { memoryMetrics } from './memory-metrics.ts'
 import { planAnswers, planTrainer, sftRun } from './plan.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
@@ -128,7 +129,8 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
         num_tokens: seenTokens,
         step_time: seconds,
         'timing_s/train': seconds,
-        'tokens_per_second/train': total / seconds
+        'tokens_per_second/train': total / seconds,
+        ...memoryMetrics(session.backend)
       }
       if (step % recipe.logging_steps === 0 || step === steps) emit({ kind: 'step', step, of: steps, metrics })
 

@@ -185,7 +185,7 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'memory',
     title: 'Memory',
-    about: 'What the worker holds, against what its plan allowed.',
+    about: 'What the worker holds in the computer’s memory, and what is in use on a device with memory of its own.',
     unit: 'MiB',
     format: (value) => withUnit(number(value, 4), 'MiB'),
     label: matching(/^memory_mib\/(.+)$/, { resident: 'worker', planned: 'planned' })

@@ -103,8 +103,15 @@ export const datasets = {
     .output(z.object({ dataset: DatasetSummary, removed: z.number().int() })),
   rename: call.input(z.strictObject({ id: DatasetId, name: z.string().min(1) })).output(DatasetSummary),
   export: call.input(z.strictObject({ id: DatasetId })).output(z.object({ name: z.string(), text: z.string() })),
+  /** To the trash and back. Nothing is deleted by itself: only by `deleteForever` and `emptyTrash`. */
   trash: call.input(z.strictObject({ ids: z.array(DatasetId).min(1) })).output(z.object({ trashed: z.number().int() })),
   restore: call
     .input(z.strictObject({ ids: z.array(DatasetId).min(1) }))
-    .output(z.object({ restored: z.number().int() }))
+    .output(z.object({ restored: z.number().int() })),
+  /** Rows and files. Refused for what is not in the trash, and for what a run that waits or runs reads. */
+  deleteForever: call
+    .input(z.strictObject({ ids: z.array(DatasetId).min(1) }))
+    .output(z.object({ deleted: z.number().int() })),
+  /** `deleteForever` of everything in the trash. */
+  emptyTrash: call.input(z.strictObject({})).output(z.object({ deleted: z.number().int() }))
 }

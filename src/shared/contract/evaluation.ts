@@ -23,6 +23,21 @@ export const PolicyScore = z.object({
 })
 export type PolicyScore = z.infer<typeof PolicyScore>
 
+/** Two policies on the tasks both answered. */
+export const PairedTest = z.object({
+  taskset: z.string(),
+  a: z.string(),
+  b: z.string(),
+  /** Accuracy of b minus that of a, and its 95 % interval, 0 to 1. */
+  difference: z.number(),
+  low: z.number(),
+  high: z.number(),
+  p: z.number(),
+  /** In words, for a person. */
+  verdict: z.string()
+})
+export type PairedTest = z.infer<typeof PairedTest>
+
 export const EvaluatedItem = z.object({
   taskset: z.string(),
   taskId: z.string(),
@@ -51,18 +66,7 @@ export const evaluation = {
   scores: call.input(z.strictObject({ id: RunId })).output(
     z.object({
       scores: z.array(PolicyScore),
-      tests: z.array(
-        z.object({
-          taskset: z.string(),
-          a: z.string(),
-          b: z.string(),
-          difference: z.number(),
-          low: z.number(),
-          high: z.number(),
-          p: z.number(),
-          verdict: z.string()
-        })
-      ),
+      tests: z.array(PairedTest),
       /** One point per answer: length and verdict; thinned to 5,000. */
       lengths: z.array(z.object({ policy: z.string(), length: z.number().int(), verdict: VerdictKind })),
       handJudged: z.number().int()

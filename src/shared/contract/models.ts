@@ -46,6 +46,9 @@ export const models = {
       chatTemplate: z.string().nullable()
     })
   ),
-  /** Downloads by Hugging Face name (`owner/name:Q4_K_M` or a file's address), as a run of kind `download`. Only when asked. */
+  /**
+   * Downloads by Hugging Face name (`owner/name:Q4_K_M` or a file's address, `#sha256=…` at its end is compared), as a run
+   * of kind `download`. Only when asked.
+   */
   download: call.input(z.strictObject({ from: z.string().min(1) })).output(z.object({ run: RunId }))
 }

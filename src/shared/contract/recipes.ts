@@ -55,8 +55,15 @@ export const recipes = {
       rows: z.array(z.object({ name: z.string(), mib: z.number() })),
       allowedMib: z.number(),
       notes: z.array(z.string()),
-      /** From the rates measured on this machine in earlier runs of the same base; null without one. */
-      predictedSeconds: z.number().nullable(),
+      /** How long the run will take; null where the recipe cannot be planned. */
+      time: z
+        .object({
+          seconds: z.number().nullable(),
+          /** From the rates of earlier runs here, or only from doctor's matrix rate: a guess. */
+          source: z.enum(['measured', 'guess', 'unknown']),
+          why: z.string()
+        })
+        .nullable(),
       issues: z.array(Issue)
     })
   )

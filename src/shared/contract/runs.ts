@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { RunEvent, SampleRow } from '../event.ts'
 import { call, Follow, HostPath, RunId, Slice, Time } from './call.ts'
+import { PairedTest } from './evaluation.ts'
 
 export const RUN_KINDS = ['demo', 'sft', 'grpo', 'evaluate', 'prepare', 'export', 'doctor', 'download'] as const
 
@@ -149,12 +150,14 @@ export const runs = {
       })
     )
     .output(RunSummary),
-  /** To the trash and back. A running run is refused. Trash is emptied only by `deleteForever`. */
+  /** To the trash and back. A running run is refused. Nothing is deleted by itself: only by `deleteForever`, `emptyTrash`. */
   trash: call.input(z.strictObject({ ids: z.array(RunId).min(1) })).output(z.object({ trashed: z.number().int() })),
   restore: call.input(z.strictObject({ ids: z.array(RunId).min(1) })).output(z.object({ restored: z.number().int() })),
   deleteForever: call
     .input(z.strictObject({ ids: z.array(RunId).min(1) }))
     .output(z.object({ deleted: z.number().int() })),
+  /** `deleteForever` of everything in the trash. */
+  emptyTrash: call.input(z.strictObject({})).output(z.object({ deleted: z.number().int() })),
 
   /** Follows a run's record from a cursor (0: from its start). `live` is the momentary part, never recorded. */
   follow: call
@@ -196,6 +199,25 @@ export const runs = {
       })
     )
     .output(z.object({ lines: z.array(z.string()), cursor: z.number().int(), ended: z.boolean() })),
+  /** The last `limit` lines of the terminal, or those up to a place: a long run opens at its end. Answers at once. */
+  terminalTail: call
+    .input(
+      z.strictObject({
+        id: RunId,
+        /** The last line wanted: an earlier answer's `earlier`. Left out: the end. */
+        upTo: z.number().int().positive().optional(),
+        limit: z.number().int().positive().max(20_000).default(5000)
+      })
+    )
+    .output(
+      z.object({
+        lines: z.array(z.string()),
+        /** The place of the line before the first of these, which is how many lie before them; 0: none does. */
+        earlier: z.number().int(),
+        /** Follow on from here with `terminal`. */
+        cursor: z.number().int()
+      })
+    ),
   /** Which steps have recorded rollouts. */
   sampleSteps: call.input(z.strictObject({ id: RunId })).output(z.array(z.number().int())),
   /** The rollouts of one step, in groups of one prompt each. Rows are `SampleRow`s of the event. */
@@ -211,18 +233,7 @@ export const runs = {
     z.object({
       runs: z.array(RunSummary),
       settings: z.array(z.object({ path: z.string(), values: z.array(z.string().nullable()), differs: z.boolean() })),
-      tests: z.array(
-        z.object({
-          taskset: z.string(),
-          a: z.string(),
-          b: z.string(),
-          difference: z.number(),
-          low: z.number(),
-          high: z.number(),
-          p: z.number(),
-          verdict: z.string()
-        })
-      )
+      tests: z.array(PairedTest)
     })
   )
 }

@@ -48,6 +48,7 @@ test('the bundled base is read in words a person can use', async () => {
     kind: 'model',
     architecture: 'llama',
     trainable: true,
+    quantisation: 'F16', // its header does not say it: that of most weights, the norms are F32
     contextLength: 1024,
     hasTemplate: true
   })
@@ -62,5 +63,5 @@ test('the bundled base is read in words a person can use', async () => {
 test('a file that is no model says so', async () => {
   await expect(readHeader(put('bad.gguf', 'nothing of the kind'.repeat(10)))).rejects.toMatchObject({ code: 'model' })
   const { facts } = await readHeader(put('tiny.gguf', tinyGgufHeader(64)))
-  expect(facts).toMatchObject({ needBytes: null, hasTemplate: false })
+  expect(facts).toMatchObject({ needBytes: null, hasTemplate: false, quantisation: null })
 })

@@ -26,7 +26,7 @@ export type HeaderDetails = {
 
 /** Throws AppError('model') for a file that is no GGUF or whose header is cut off. */
 export async function readHeader(path: string): Promise<{ facts: HeaderFacts; details: () => Promise<HeaderDetails> }> {
-  const { readGgufFileInfo, GgufFileType } = await import('node-llama-cpp')
+  const { readGgufFileInfo, GgufFileType, GgmlType } = await import('node-llama-cpp')
   const info = await readGgufFileInfo(path, { logWarnings: false, sourceType: 'filesystem' }).catch(
     (cause: unknown) => {
       const foreign = /magic/i.test(String(cause))
@@ -38,7 +38,9 @@ export async function readHeader(path: string): Promise<{ facts: HeaderFacts; de
       )
     }
   )
-  const quantisation = GgufFileType[general(info)['file_type'] as number]?.replace(/^(MOSTLY|ALL)_/, '') ?? null
+  const said = GgufFileType[general(info)['file_type'] as number]?.replace(/^(MOSTLY|ALL)_/, '')
+  const most = commonType(info)
+  const quantisation = said ?? (most === null ? null : (GgmlType[most] ?? null))
   return { facts: factsOf(info, quantisation), details: () => detailsOf(info) }
 }
 
@@ -49,13 +51,21 @@ const number = (value: unknown): number | null =>
   typeof value === 'number' || typeof value === 'bigint' ? Number(value) : null
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null)
 
+/** The type of most weights, for files that do not name theirs; null without tensors. */
+function commonType(info: GgufFileInfo): number | null {
+  const weights = new Map<number, number>()
+  for (const tensor of info.fullTensorInfo ?? [])
+    weights.set(tensor.ggmlType, (weights.get(tensor.ggmlType) ?? 0) + sizeOf(tensor))
+  return [...weights].sort(([, a], [, b]) => b - a)[0]?.[0] ?? null
+}
+
+const sizeOf = ({ dimensions }: { readonly dimensions: readonly (number | bigint)[] }): number =>
+  dimensions.reduce<number>((n, d) => n * Number(d), 1)
+
 function factsOf(info: GgufFileInfo, quantisation: string | null): HeaderFacts {
   const about = general(info)
   const tensors = info.fullTensorInfo ?? []
-  const elements = tensors.reduce(
-    (sum, { dimensions }) => sum + dimensions.reduce<number>((n, d) => n * Number(d), 1),
-    0
-  )
+  const elements = tensors.reduce((sum, tensor) => sum + sizeOf(tensor), 0)
   const architecture = text(about['architecture'])
   const adapter = about['type'] === 'adapter'
   const tokenizer = bag(bag(info.metadata)['tokenizer'])
@@ -99,12 +109,10 @@ function needOf(info: GgufFileInfo): number | null {
   )
   const tensors = info.fullTensorInfo ?? []
   if (!layers || !width || !hidden || tensors.length === 0) return null
-  const size = ({ dimensions }: (typeof tensors)[number]): number =>
-    dimensions.reduce<number>((n, d) => n * Number(d), 1)
   const starts = tensors.map(({ fileOffset }) => Number(fileOffset)).sort((a, b) => a - b)
   const linears = tensors.filter(({ dimensions, name }) => dimensions.length === 2 && !name.startsWith('token_embd'))
-  const weights = Math.max(starts.at(-1)! - starts[0]!, 0) + 4 * Math.max(...tensors.map(size)) * 0.25
-  const transposes = linears.reduce((sum, one) => sum + size(one), 0) * 1.0625 // Q8_0: 34 bytes for 32 weights
+  const weights = Math.max(starts.at(-1)! - starts[0]!, 0) + 4 * Math.max(...tensors.map(sizeOf)) * 0.25
+  const transposes = linears.reduce((sum, one) => sum + sizeOf(one), 0) * 1.0625 // Q8_0: 34 bytes for 32 weights
   const vocabulary = Number(tensors.find(({ name }) => name === 'token_embd.weight')?.dimensions[1] ?? 32_000)
   const adapter =
     linears.reduce((sum, { dimensions }) => sum + RANK * (Number(dimensions[0]) + Number(dimensions[1])), 0) * F32

@@ -2,6 +2,7 @@
  * Datasets as rows: a page of any place at once, full-text search, repeats. A dataset is written in pieces so that the host
  * stays awake, and is there only when it is whole: what a crash left half-written goes at the next start.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Db } from './db.ts'
 
 export type DatasetRecord = {
@@ -55,7 +56,12 @@ export type DatasetStore = {
   ) => readonly { place: number; repeats: number; body: string }[]
   readonly rename: (id: string, name: string) => void
   readonly trash: (id: string, at: number | null) => void
+  /** Gone at once for whoever asks; its rows go in pieces, and after a crash meanwhile at the next start. */
+  readonly delete: (id: string) => Promise<void>
 }
+
+/** Rows that are deleted in one transaction: few enough that the host stays awake between them. */
+const DELETED_AT_ONCE = 5000
 
 export function datasetStore(db: Db): DatasetStore {
   const insertRow = db.prepare('INSERT INTO dataset_rows (dataset, place, hash, repeats, body) VALUES (?, ?, ?, ?, ?)')
@@ -64,6 +70,18 @@ export function datasetStore(db: Db): DatasetStore {
   const drop = db.transaction((number: number) => {
     db.prepare('DELETE FROM dataset_text WHERE rowid IN (SELECT row FROM dataset_rows WHERE dataset = ?)').run(number)
     db.prepare('DELETE FROM datasets WHERE number = ?').run(number) // its rows go with it
+  })
+  const some = db.prepare('SELECT row FROM dataset_rows WHERE dataset = ? LIMIT ?').pluck()
+  const dropText = db.prepare('DELETE FROM dataset_text WHERE rowid = ?')
+  const dropRow = db.prepare('DELETE FROM dataset_rows WHERE row = ?')
+  /** False once no row is left. */
+  const dropSome = db.transaction((number: number): boolean => {
+    const rows = some.all(number, DELETED_AT_ONCE) as number[]
+    for (const row of rows) {
+      dropText.run(row)
+      dropRow.run(row)
+    }
+    return rows.length > 0
   })
   for (const { number } of db.prepare('SELECT number FROM datasets WHERE ready = 0').all() as { number: number }[])
     drop(number)
@@ -135,7 +153,14 @@ export function datasetStore(db: Db): DatasetStore {
         )
         .all(dataset, from, limit) as { place: number; repeats: number; body: string }[],
     rename: (id, name) => void db.prepare('UPDATE datasets SET name = ? WHERE id = ?').run(name, id),
-    trash: (id, at) => void db.prepare('UPDATE datasets SET trashed_at = ? WHERE id = ?').run(at, id)
+    trash: (id, at) => void db.prepare('UPDATE datasets SET trashed_at = ? WHERE id = ?').run(at, id),
+    delete: async (id) => {
+      const found = get.get(id) as DatasetRecord | undefined
+      if (found === undefined) return
+      db.prepare('UPDATE datasets SET ready = 0 WHERE id = ?').run(id)
+      while (dropSome(found.number)) await nextTurn()
+      drop(found.number)
+    }
   }
 }
 

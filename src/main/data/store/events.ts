@@ -21,6 +21,12 @@ export type EventStore = {
     after: number,
     limit: number
   ) => { readonly lines: string[]; readonly cursor: number }
+  /** The last lines up to a place (null: the end), oldest first; `earlier` is the place before them, 0 where none is. */
+  readonly terminalTail: (
+    run: number,
+    upTo: number | null,
+    limit: number
+  ) => { readonly lines: string[]; readonly earlier: number; readonly cursor: number }
   readonly sampleSteps: (run: number) => readonly number[]
   readonly samples: (run: number, step: number) => readonly SampleRow[]
   /** Events of one of the rare kinds, oldest first. */
@@ -55,6 +61,7 @@ export function eventStore(db: Db): EventStore {
   const samples = db.prepare(`SELECT seq, body FROM events WHERE run = ? AND kind = 'sample' AND step = ? ORDER BY seq`)
   const rare = db.prepare('SELECT seq, at, body FROM events WHERE run = ? AND kind = ? ORDER BY seq')
   const terminal = db.prepare('SELECT seq, line FROM terminal WHERE run = ? AND seq > ? ORDER BY seq LIMIT ?')
+  const tail = db.prepare('SELECT seq, line FROM terminal WHERE run = ? AND seq <= ? ORDER BY seq DESC LIMIT ?')
 
   return {
     append: (run, batch) => {
@@ -84,6 +91,15 @@ export function eventStore(db: Db): EventStore {
     terminal: (run, after, limit) => {
       const rows = terminal.all(run, after, limit) as { seq: number; line: string }[]
       return { lines: rows.map(({ line }) => line), cursor: rows.at(-1)?.seq ?? after }
+    },
+    terminalTail: (run, upTo, limit) => {
+      const rows = tail.all(run, upTo ?? Number.MAX_SAFE_INTEGER, limit) as { seq: number; line: string }[]
+      const [last, first] = [rows[0], rows.at(-1)]
+      return {
+        lines: rows.reverse().map(({ line }) => line),
+        earlier: first === undefined ? 0 : first.seq - 1,
+        cursor: last?.seq ?? 0
+      }
     },
     sampleSteps: (run) => steps.all(run) as number[],
     samples: (run, step) => lastTelling(samples.all(run, step) as { body: string }[]),

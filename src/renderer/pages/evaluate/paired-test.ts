@@ -1,15 +1,8 @@
 /** A paired test in words. `a` and `b` are policies on the same tasks. */
+import type { PairedTest } from '../../../shared/contract/types.ts'
 
-export type PairedTest = {
-  readonly taskset: string
-  readonly a: string
-  readonly b: string
-  /** Accuracy of b minus that of a, and its 95 % interval, 0 to 1. */
-  readonly difference: number
-  readonly low: number
-  readonly high: number
-  readonly p: number
-}
+/** The host's own words are not among what words are made of here. */
+type Numbers = Omit<PairedTest, 'verdict'>
 
 const points = (share: number): string => {
   const value = Math.abs(100 * share).toFixed(1)
@@ -21,10 +14,10 @@ export const pText = (p: number): string =>
   p < 0.0001 ? 'p < 0.0001' : `p = ${p < 0.01 ? p.toFixed(4) : p.toFixed(2)}`
 
 /** Whether zero lies outside the interval: what decides the words. */
-export const distinguishable = ({ low, high }: PairedTest): boolean => low > 0 || high < 0
+export const distinguishable = ({ low, high }: Pick<PairedTest, 'low' | 'high'>): boolean => low > 0 || high < 0
 
 /** `sft beats base by 12.5 points (95 % interval +8.1 to +16.9, p < 0.0001).` or that they are not distinguishable. */
-export function testSentence(test: PairedTest): string {
+export function testSentence(test: Numbers): string {
   const interval = `95 % interval ${points(test.low)} to ${points(test.high)} points, ${pText(test.p)}`
   if (!distinguishable(test)) {
     return `${test.b} and ${test.a} are not distinguishable here: ${points(test.difference)} points (${interval}).`
