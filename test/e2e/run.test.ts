@@ -110,6 +110,8 @@ describeApp('a run in the browser', () => {
     ).toBe(4)
     const words = await page.locator('main').innerText()
     expect(words).toMatch(/no gradient from this group|It pushes towards/)
+    expect(words).toMatch(/accuracy\s+[−\d.]+\s+× 0\.6154\s+[+−\d.]+/)
+    expect(words).toMatch(/reward: the sum of the contributions/)
     expect(words).toMatch(/advantage in its group/)
     await page.getByRole('switch', { name: 'Token heat' }).click()
     await page.getByText('Tokens, shaded where the policy was unsure').waitFor()
