@@ -158,6 +158,33 @@ describeApp('a run in the browser', () => {
   })
 
   test(
+    'an adapter is merged into its base: asked for on the Models page, its files say what they are for',
+    async () => {
+      const { page } = first
+      await visit(page, app.origin, 'models?tab=adapters')
+      const row = page.getByRole('listitem').filter({ hasText: 'Short demo: grpo' })
+      await expect.poll(() => page.getByRole('button', { name: 'Merge…' }).first().isDisabled()).toBe(true) // of sft
+      await row.getByRole('button', { name: 'Merge…' }).click()
+      const dialog = page.getByRole('dialog', { name: /^Merge/ })
+      await dialog.getByRole('checkbox', { name: 'Q8_0' }).click()
+      await dialog.getByText(/It will hold .*the merged model, merged-Q8_0\.gguf/).waitFor()
+      expect(await seriousFaults(page)).toEqual([])
+      await dialog.getByRole('button', { name: 'Merge and export' }).click()
+      await page.getByText('Done', { exact: true }).first().waitFor({ timeout: PATIENCE })
+      await page.getByRole('cell', { name: 'merged-F16.gguf' }).waitFor()
+      await page.getByText('base and adapter in one, quantised to Q8_0').waitFor()
+      expect(await seriousFaults(page)).toEqual([])
+      const folder = await page.locator('main code').first().innerText()
+      expect(readdirSync(folder)).toEqual(
+        expect.arrayContaining(['adapter.gguf', 'merged-F16.gguf', 'merged-Q8_0.gguf'])
+      )
+      await visit(page, app.origin, 'models?tab=adapters')
+      await row.getByText('Done', { exact: true }).waitFor()
+    },
+    PATIENCE
+  )
+
+  test(
     'a killed worker: the run says so, keeps what was recorded, and goes on from its checkpoint',
     async () => {
       const { page } = first
