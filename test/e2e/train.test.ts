@@ -98,6 +98,23 @@ describeApp('the train page', () => {
     await valid()
   })
 
+  test('target modules are ticked and written; the list in the YAML ticks them', async () => {
+    await page.getByText('Adapter', { exact: true }).first().click()
+    const modules = setting('lora.target_modules')
+    await modules.getByRole('checkbox', { name: 'down_proj' }).click()
+    await expect.poll(yaml).toContain('target_modules: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj]')
+    await valid()
+    await page.locator('.cm-line', { hasText: 'target_modules' }).click()
+    await page.keyboard.press('Home')
+    await page.keyboard.press('Shift+End')
+    await page.keyboard.insertText('target_modules: [q_proj]')
+    await expect.poll(() => modules.getByRole('checkbox', { checked: true }).count()).toBe(1)
+    expect(await modules.getByRole('checkbox', { name: 'q_proj' }).isDisabled()).toBe(true)
+    await modules.getByRole('checkbox', { name: 'all-linear' }).click()
+    await expect.poll(yaml).not.toContain('target_modules')
+    await valid()
+  })
+
   test('settings are found by search; GRPO shows its reward by length', async () => {
     await visit(page, app.origin, 'train?kind=grpo')
     await valid()
