@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { Browser, Page } from 'playwright-core'
 import { build } from 'vite'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeApp, openBrowser, openTab, startApp, workspaceFolder } from './rig.ts'
+import { expect, test } from 'vitest'
+import { describeApp, served, openTab } from './rig.ts'
 import type { App } from './rig.ts'
 
 const ENTRY = fileURLToPath(new URL('../../src/renderer/lib/markdown.ts', import.meta.url))
@@ -19,7 +19,7 @@ async function script(): Promise<string> {
     logLevel: 'silent',
     build: { write: false, minify: false, lib: { entry: ENTRY, formats: ['iife'], name: 'markdown' } }
   })
-  const [{ output }] = made as [{ output: { type: string; code?: string }[] }]
+  const [{ output }] = made as unknown as [{ output: { type: string; code?: string }[] }]
   return output.find(({ type }) => type === 'chunk')!.code!
 }
 
@@ -48,28 +48,24 @@ const HOSTILE: readonly (readonly [name: string, text: string])[] = [
 ] // prettier-ignore
 
 describeApp('what a model wrote', () => {
-  const folder = workspaceFolder()
   let browser: Browser
   let page: Page
   let app: App
   const asked: string[] = []
 
-  beforeAll(async () => {
-    browser = await openBrowser()
-    page = await (await browser.newContext()).newPage()
-    await page.route('**/*', (route) => {
-      asked.push(route.request().url())
-      return route.abort()
-    })
-    await page.setContent('<title>ours</title><main></main>')
-    await page.addScriptTag({ content: await script() })
-    app = await startApp(folder.path)
-  }, 120_000)
-  afterAll(async () => {
-    await browser?.close()
-    await app?.stop()
-    folder.remove()
-  }, 60_000)
+  served({
+    ready: async (it) => {
+      app = it.app
+      browser = it.browser
+      page = await (await browser.newContext()).newPage()
+      await page.route('**/*', (route) => {
+        asked.push(route.request().url())
+        return route.abort()
+      })
+      await page.setContent('<title>ours</title><main></main>')
+      await page.addScriptTag({ content: await script() })
+    }
+  })
 
   /** Puts it into a page without any policy and says what could act in it. */
   const shown = (text: string) =>

@@ -3,18 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  describeApp,
-  openBrowser,
-  openTab,
-  picture,
-  seriousFaults,
-  startApp,
-  THEMES,
-  visit,
-  workspaceFolder
-} from './rig.ts'
+import { expect, test } from 'vitest'
+import { bothThemes, describeApp, served, openTab, picture, seriousFaults, visit } from './rig.ts'
 import type { App, Tab } from './rig.ts'
 
 /** A short demo takes half a minute alone on a machine, several on one that is busy. */
@@ -46,22 +36,18 @@ const startShortDemo = async (page: Page): Promise<string> => {
 }
 
 describeApp('a run in the browser', () => {
-  const folder = workspaceFolder()
   let app: App
   let browser: Browser
   let first: Tab
   let demo = ''
 
-  beforeAll(async () => {
-    app = await startApp(folder.path)
-    browser = await openBrowser()
-    first = await openTab(browser, app)
-  }, 120_000)
-  afterAll(async () => {
-    await browser?.close()
-    await app?.stop()
-    folder.remove()
-  }, 60_000)
+  const folder = served({
+    ready: (it) => {
+      app = it.app
+      browser = it.browser
+      first = it.tab
+    }
+  })
 
   test('first start: one button shows the whole recipe', async () => {
     const { page } = first
@@ -190,8 +176,8 @@ describeApp('a run in the browser', () => {
       const { page } = first
       const id = await startShortDemo(page)
       const checkpoint = (): boolean => {
-        const runs = readdirSync(join(folder.path, 'runs')).sort()
-        return existsSync(join(folder.path, 'runs', runs.at(-1)!, '2-sft', 'checkpoint-3', 'manifest.json'))
+        const runs = readdirSync(join(folder, 'runs')).sort()
+        return existsSync(join(folder, 'runs', runs.at(-1)!, '2-sft', 'checkpoint-3', 'manifest.json'))
       }
       await expect.poll(checkpoint, { timeout: PATIENCE, interval: 20 }).toBe(true)
       for (const pid of childrenOf(app.pid)) process.kill(pid, 'SIGKILL')
@@ -216,12 +202,7 @@ describeApp('a run in the browser', () => {
     await page.getByRole('button', { name: 'Compare' }).click()
     await page.getByText('not distinguishable').first().waitFor()
     await page.getByRole('figure', { name: /^Loss, training/ }).waitFor()
-    for (const theme of THEMES) {
-      await page.evaluate((name) => (document.documentElement.dataset['theme'] = name), theme)
-      await page.waitForTimeout(300)
-      expect(await seriousFaults(page)).toEqual([])
-      await picture(page, 'compare', theme)
-    }
+    await bothThemes(page, 'compare')
     expect(first.errors).toEqual([])
   })
 
