@@ -49,6 +49,8 @@ export type SampleRow = {
   readonly length: number
   /** Each component's own score, before its weight. */
   readonly rewards: Readonly<Record<string, number>>
+  /** The weight of each component: the sum of component times weight is `reward`. Records of older versions lack it. */
+  readonly weights?: Readonly<Record<string, number>>
   readonly reward: number
   readonly advantage: number
   /** The sampled tokens as text, with log p(token) of each at temperature 1. Only some rollouts carry them. */

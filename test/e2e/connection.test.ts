@@ -1,9 +1,9 @@
 /** A connection that goes and comes back, and a run of 200,000 events. */
 import type { Browser } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { openStore } from '../../src/main/data/store/index.ts'
 import type { RunEvent } from '../../src/shared/event.ts'
-import { describeApp, openBrowser, openTab, startApp, visit, workspaceFolder } from './rig.ts'
+import { describeApp, served, openTab, startApp, visit } from './rig.ts'
 import type { App } from './rig.ts'
 
 const EVENTS = 200_000
@@ -40,20 +40,10 @@ function writeLongRun(workspace: string): void {
 }
 
 describeApp('a long run and a bad connection', () => {
-  const folder = workspaceFolder()
   let app: App
   let browser: Browser
 
-  beforeAll(async () => {
-    writeLongRun(folder.path)
-    app = await startApp(folder.path)
-    browser = await openBrowser()
-  }, 300_000)
-  afterAll(async () => {
-    await browser?.close()
-    await app?.stop()
-    folder.remove()
-  }, 60_000)
+  const folder = served({ before: writeLongRun, ready: (it) => void ({ app, browser } = it), patience: 300_000 })
 
   test('200,000 events: all curves from first to last step, in bounded memory, and the page still answers', async () => {
     const { page, errors, context } = await openTab(browser, app)
@@ -116,7 +106,7 @@ describeApp('a long run and a bad connection', () => {
     const port = Number(new URL(app.address).port)
     await app.stop()
     await page.getByText('Connection lost, trying again.').waitFor()
-    app = await startApp(folder.path, port)
+    app = await startApp(folder, port)
     await page.getByText('This tab is no longer known to the host.').waitFor()
     await page.goto(app.address)
     await page.getByRole('link', { name: 'Long run' }).first().waitFor()

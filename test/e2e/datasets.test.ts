@@ -1,19 +1,9 @@
 /** A file is dropped, looked at before it is kept, read, cleaned, split, thrown away and taken back. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  describeApp,
-  openBrowser,
-  openTab,
-  picture,
-  seriousFaults,
-  startApp,
-  THEMES,
-  visit,
-  workspaceFolder
-} from './rig.ts'
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
+import { bothThemes, describeApp, served, picture, seriousFaults, visit } from './rig.ts'
 import type { App, Tab } from './rig.ts'
 
 const sum = (i: number): string => JSON.stringify({ query: `What is ${i}+${i}?`, correct: String(2 * i) })
@@ -36,28 +26,20 @@ const TRACES = Array.from({ length: 30 }, (_, i) =>
 ).join('\n')
 
 describeApp('datasets', () => {
-  const folder = workspaceFolder()
-  const files = join(folder.path, 'files')
   let app: App
-  let browser: Browser
   let tab: Tab
   let page: Page
 
-  beforeAll(async () => {
-    mkdirSync(files)
-    writeFileSync(join(files, 'sums.jsonl'), TASKS)
-    writeFileSync(join(files, 'traces.jsonl'), TRACES)
-    writeFileSync(join(files, 'empty.jsonl'), '')
-    app = await startApp(folder.path)
-    browser = await openBrowser()
-    tab = await openTab(browser, app)
-    page = tab.page
-  }, 120_000)
-  afterAll(async () => {
-    await browser?.close()
-    await app?.stop()
-    folder.remove()
-  }, 60_000)
+  const folder = served({
+    before: (path) => {
+      mkdirSync(join(path, 'files'))
+      writeFileSync(join(path, 'files', 'sums.jsonl'), TASKS)
+      writeFileSync(join(path, 'files', 'traces.jsonl'), TRACES)
+      writeFileSync(join(path, 'files', 'empty.jsonl'), '')
+    },
+    ready: (it) => void ({ app, tab, page } = it)
+  })
+  const files = join(folder, 'files')
 
   const drop = (name: string): Promise<void> => page.setInputFiles('input[type=file]', join(files, name))
   const choose = async (label: RegExp, option: string | RegExp): Promise<void> => {
@@ -120,11 +102,7 @@ describeApp('datasets', () => {
     const trained = page.locator('span[title$=", trained on"]')
     expect((await trained.allInnerTexts()).join('')).toContain('3 and one more is 4.')
     expect((await trained.allInnerTexts()).join('')).not.toContain('Compute')
-    for (const theme of THEMES) {
-      await page.evaluate((name) => (document.documentElement.dataset['theme'] = name), theme)
-      await picture(page, 'dataset-tokens', theme)
-      expect(await seriousFaults(page)).toEqual([])
-    }
+    await bothThemes(page, 'dataset-tokens')
     await page.getByRole('tab', { name: 'Token lengths' }).click()
     await page.getByText(/All 30 counted samples fit into/).waitFor()
     await picture(page, 'dataset-lengths', 'dark')

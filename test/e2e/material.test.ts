@@ -2,19 +2,9 @@
 import { cpSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  describeApp,
-  openBrowser,
-  openTab,
-  picture,
-  seriousFaults,
-  startApp,
-  THEMES,
-  visit,
-  workspaceFolder
-} from './rig.ts'
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
+import { bothThemes, describeApp, served, visit } from './rig.ts'
 import type { App, Tab } from './rig.ts'
 
 const BASE = fileURLToPath(new URL('../../resources/base/base.gguf', import.meta.url))
@@ -22,34 +12,18 @@ const BASE = fileURLToPath(new URL('../../resources/base/base.gguf', import.meta
 const PATIENCE = 240_000
 
 describeApp('models, evaluation, settings', () => {
-  const folder = workspaceFolder()
-  const models = join(folder.path, 'models')
   let app: App
-  let browser: Browser
   let tab: Tab
   let page: Page
 
-  beforeAll(async () => {
-    mkdirSync(models)
-    cpSync(BASE, join(models, 'copy-of-the-base.gguf'))
-    app = await startApp(folder.path)
-    browser = await openBrowser()
-    tab = await openTab(browser, app)
-    page = tab.page
-  }, 120_000)
-  afterAll(async () => {
-    await browser?.close()
-    await app?.stop()
-    folder.remove()
-  }, 60_000)
-
-  const bothThemes = async (name: string): Promise<void> => {
-    for (const theme of THEMES) {
-      await page.evaluate((to) => (document.documentElement.dataset['theme'] = to), theme)
-      await picture(page, name, theme)
-      expect(await seriousFaults(page)).toEqual([])
-    }
-  }
+  const folder = served({
+    before: (path) => {
+      mkdirSync(join(path, 'models'))
+      cpSync(BASE, join(path, 'models', 'copy-of-the-base.gguf'))
+    },
+    ready: (it) => void ({ app, tab, page } = it)
+  })
+  const models = join(folder, 'models')
 
   test('a folder is added and searched, a model is opened, the folder is taken away and back', async () => {
     await visit(page, app.origin, 'models')
@@ -71,7 +45,7 @@ describeApp('models, evaluation, settings', () => {
       .click()
     const drawer = page.getByRole('dialog')
     await drawer.getByText('trains', { exact: true }).waitFor()
-    await bothThemes('model-drawer')
+    await bothThemes(page, 'model-drawer')
     await drawer.getByRole('tab', { name: /^Tensors/ }).click()
     await drawer.getByText('token_embd.weight').waitFor()
     await page.reload()
@@ -93,12 +67,12 @@ describeApp('models, evaluation, settings', () => {
       await page.getByLabel('Count').fill('6')
       await page.keyboard.press('Tab')
       await page.getByText('1 policy, 1 taskset, every task 2 times.').waitFor()
-      await bothThemes('evaluate-form')
+      await bothThemes(page, 'evaluate-form')
       await page.getByRole('button', { name: 'Add to the queue' }).click()
       await page.waitForURL(/#\/evaluate\/\w+/)
       await page.getByText('Done', { exact: true }).first().waitFor({ timeout: PATIENCE })
       await page.getByRole('img', { name: /^Accuracy over 2 runs/ }).waitFor()
-      await bothThemes('evaluate-scores')
+      await bothThemes(page, 'evaluate-scores')
       await page.getByRole('tab', { name: 'Items and answers' }).click()
       await page.getByRole('region', { name: 'Tasks' }).getByRole('button').first().click()
       const was = await page.getByRole('region', { name: 'Tasks' }).getByRole('button').first().innerText()
@@ -108,7 +82,7 @@ describeApp('models, evaluation, settings', () => {
         .first()
         .click()
       await page.getByText('by hand', { exact: true }).waitFor()
-      await bothThemes('evaluate-items')
+      await bothThemes(page, 'evaluate-items')
       await page.getByRole('tab', { name: 'Scores' }).click()
       await page.getByText('1 verdict given by hand counts in these scores.').waitFor()
     },
@@ -124,7 +98,7 @@ describeApp('models, evaluation, settings', () => {
       await expect
         .poll(() => page.getByRole('region', { name: 'What the doctor said' }).innerText())
         .toContain('self-test')
-      await bothThemes('settings-doctor')
+      await bothThemes(page, 'settings-doctor')
       await page.getByRole('tab', { name: 'General' }).click()
       await page.getByLabel('Threads').fill('many')
       await page.keyboard.press('Tab')
@@ -135,7 +109,7 @@ describeApp('models, evaluation, settings', () => {
       await expect.poll(() => page.getByLabel('Threads').inputValue()).toBe('1')
       await page.getByRole('tab', { name: /^About/ }).click()
       await page.getByText('Licences', { exact: true }).click()
-      await bothThemes('settings-about')
+      await bothThemes(page, 'settings-about')
       expect(tab.errors).toEqual([])
     },
     PATIENCE + 60_000

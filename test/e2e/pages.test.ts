@@ -1,17 +1,7 @@
 /** Every page in both themes, empty and with a finished run: no serious accessibility fault, a picture of each. */
 import type { Browser } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  describeApp,
-  openBrowser,
-  openTab,
-  picture,
-  seriousFaults,
-  startApp,
-  THEMES,
-  visit,
-  workspaceFolder
-} from './rig.ts'
+import { expect, test } from 'vitest'
+import { describeApp, served, openTab, picture, seriousFaults, THEMES, visit } from './rig.ts'
 import type { App } from './rig.ts'
 
 const PAGES = ['', 'train', 'runs', 'compare', 'evaluate', 'models', 'datasets', 'play', 'reward', 'settings'] as const
@@ -20,20 +10,11 @@ const TABS = ['overview', 'scores', 'terminal', 'groups', 'checkpoints', 'settin
 const SETTLE = 700
 
 describeApp('every page', () => {
-  const folder = workspaceFolder()
   let app: App
   let browser: Browser
   let run = ''
 
-  beforeAll(async () => {
-    app = await startApp(folder.path)
-    browser = await openBrowser()
-  }, 120_000)
-  afterAll(async () => {
-    await browser?.close()
-    await app?.stop()
-    folder.remove()
-  }, 60_000)
+  served({ ready: (it) => void ({ app, browser } = it) })
 
   for (const theme of THEMES) {
     test.for(PAGES)(`%s, empty, ${theme}`, async (name) => {

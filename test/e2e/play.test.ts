@@ -3,21 +3,11 @@ import { readFileSync } from 'node:fs'
 import { createORPCClient } from '@orpc/client'
 import { RPCLink } from '@orpc/client/websocket'
 import type { ContractRouterClient } from '@orpc/contract'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import type { Contract } from '../../src/shared/contract/index.ts'
-import {
-  describeApp,
-  openBrowser,
-  openTab,
-  picture,
-  seriousFaults,
-  startApp,
-  THEMES,
-  visit,
-  workspaceFolder
-} from './rig.ts'
+import { bothThemes, describeApp, served, picture, seriousFaults, visit } from './rig.ts'
 import type { App, Tab } from './rig.ts'
 
 /** A client beside the page, let in as the page is. */
@@ -36,27 +26,19 @@ const LONG_THOUGHT = Array.from({ length: Math.ceil(400_000 / LINE.length) }, (_
 ).join('')
 
 describeApp('the playground', () => {
-  const folder = workspaceFolder()
   let app: App
-  let browser: Browser
   let tab: Tab
   let page: Page
 
-  beforeAll(async () => {
-    app = await startApp(folder.path)
-    browser = await openBrowser()
-    tab = await openTab(browser, app)
-    page = tab.page
-    const { api, close } = await client(app)
-    const answers = [{ policy: 'long', thinking: LONG_THOUGHT, answer: '\\boxed{33}', tokens: 100_000, stop: 'eos' }]
-    await api.play.save({ title: 'A long thought', prompt: 'Compute 17+24-8.', answers })
-    close()
-  }, 120_000)
-  afterAll(async () => {
-    await browser?.close()
-    await app?.stop()
-    folder.remove()
-  }, 60_000)
+  served({
+    ready: async (it) => {
+      ;({ app, tab, page } = it)
+      const { api, close } = await client(app)
+      const answers = [{ policy: 'long', thinking: LONG_THOUGHT, answer: '\\boxed{33}', tokens: 100_000, stop: 'eos' }]
+      await api.play.save({ title: 'A long thought', prompt: 'Compute 17+24-8.', answers })
+      close()
+    }
+  })
 
   const answered = async (): Promise<void> => {
     await page.getByRole('article').first().waitFor()
@@ -74,11 +56,7 @@ describeApp('the playground', () => {
     expect(await page.getByRole('article').count()).toBe(2)
     for (const article of await page.getByRole('article').all())
       expect(await article.innerText()).toMatch(/\d+ tokens?/)
-    for (const theme of THEMES) {
-      await page.evaluate((name) => (document.documentElement.dataset['theme'] = name), theme)
-      await picture(page, 'play-answers', theme)
-      expect(await seriousFaults(page)).toEqual([])
-    }
+    await bothThemes(page, 'play-answers')
   })
 
   test('the same seed gives the same answer; a cut answer goes on', async () => {

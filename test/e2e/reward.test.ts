@@ -1,37 +1,15 @@
 /** A reward is taken apart, and put into its group. */
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  describeApp,
-  openBrowser,
-  openTab,
-  picture,
-  seriousFaults,
-  startApp,
-  THEMES,
-  visit,
-  workspaceFolder
-} from './rig.ts'
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
+import { bothThemes, describeApp, served, visit } from './rig.ts'
 import type { App, Tab } from './rig.ts'
 
 describeApp('the reward workbench', () => {
-  const folder = workspaceFolder()
   let app: App
-  let browser: Browser
   let tab: Tab
   let page: Page
 
-  beforeAll(async () => {
-    app = await startApp(folder.path)
-    browser = await openBrowser()
-    tab = await openTab(browser, app)
-    page = tab.page
-  }, 120_000)
-  afterAll(async () => {
-    await browser?.close()
-    await app?.stop()
-    folder.remove()
-  }, 60_000)
+  served({ ready: (it) => void ({ app, tab, page } = it) })
 
   const reward = (): Promise<string> => page.locator('section[aria-label="The reward"] .text-2xl').innerText()
 
@@ -40,11 +18,7 @@ describeApp('the reward workbench', () => {
     await page.getByRole('button', { name: 'Show an example' }).first().click()
     await expect.poll(reward).toBe('+0.615')
     await page.getByRole('img', { name: /This completion has \d+ tokens/ }).waitFor()
-    for (const theme of THEMES) {
-      await page.evaluate((name) => (document.documentElement.dataset['theme'] = name), theme)
-      await picture(page, 'reward-example', theme)
-      expect(await seriousFaults(page)).toEqual([])
-    }
+    await bothThemes(page, 'reward-example')
     await page.getByRole('textbox', { name: 'Right answer' }).fill('702/2')
     await page.getByText('correct', { exact: true }).waitFor()
     await expect.poll(() => page.locator('section[aria-label="The reward"] ol li').count()).toBeGreaterThan(1)

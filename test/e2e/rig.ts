@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { AxeBuilder } from '@axe-core/playwright'
 import { chromium } from 'playwright-core'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
-import { describe } from 'vitest'
+import { afterAll, beforeAll, describe, expect } from 'vitest'
 
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const CHROMIUM = [process.env['CHROMIUM'], '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
@@ -33,11 +33,41 @@ export type App = {
   readonly stop: () => Promise<void>
 }
 
-/** A new empty folder under the system's temporary one; `remove` deletes it. */
-export function workspaceFolder(): { readonly path: string; readonly remove: () => void } {
-  const path = mkdtempSync(join(tmpdir(), 'reasonsmith-e2e-'))
-  return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
+export type Served = { readonly app: App; readonly browser: Browser; readonly tab: Tab; readonly page: Page }
+type Serving = {
+  /** What lies in the workspace before the app starts. */
+  readonly before?: (folder: string) => void | Promise<void>
+  /** Hands over what was started, and may put more in. */
+  readonly ready?: (served: Served) => void | Promise<void>
+  /** How long all of this may take, ms. */
+  readonly patience?: number
 }
+const PATIENCE = 120_000
+
+/**
+ * For the suite it is called in: the app on a new empty workspace, a browser and a tab, before its tests; all of it gone after
+ * them. Answers with the workspace's folder.
+ */
+export function served({ before, ready, patience = PATIENCE }: Serving = {}): string {
+  const folder = mkdtempSync(join(tmpdir(), 'reasonsmith-e2e-'))
+  let browser: Browser | undefined
+  beforeAll(async () => {
+    await before?.(folder)
+    const app = await startApp(folder)
+    browser = await openBrowser()
+    const tab = await openTab(browser, app)
+    await ready?.({ app, browser, tab, page: tab.page })
+  }, patience)
+  afterAll(async () => {
+    await browser?.close()
+    await Promise.all([...running].map((app) => app.stop()))
+    rmSync(folder, { recursive: true, force: true })
+  }, PATIENCE)
+  return folder
+}
+
+/** Apps that were started and not stopped. */
+const running = new Set<App>()
 
 /** Starts `reasonsmith serve` on any free port. Throws with its output when it does not come up. */
 export async function startApp(workspace: string, port = 0): Promise<App> {
@@ -55,7 +85,17 @@ export async function startApp(workspace: string, port = 0): Promise<App> {
     child.stderr.on('data', read)
     child.on('exit', (code) => reject(new Error(`serve ended with ${code}: ${output}`)))
   })
-  return { address, origin: new URL(address).origin, pid: child.pid!, stop: () => ended(child) }
+  const app: App = {
+    address,
+    origin: new URL(address).origin,
+    pid: child.pid!,
+    stop: async () => {
+      running.delete(app)
+      await ended(child)
+    }
+  }
+  running.add(app)
+  return app
 }
 
 function ended(child: ChildProcess): Promise<void> {
@@ -69,7 +109,7 @@ function ended(child: ChildProcess): Promise<void> {
 
 export type Tab = { readonly page: Page; readonly context: BrowserContext; readonly errors: string[] }
 
-export const openBrowser = (): Promise<Browser> =>
+const openBrowser = (): Promise<Browser> =>
   chromium.launch({ executablePath: chromiumPath!, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
 
 /** A tab on the app in a fresh profile; `errors` collects what the page throws. */
@@ -111,3 +151,15 @@ export async function picture(page: Page, name: string, theme: Theme): Promise<v
   mkdirSync(at('out/screenshots'), { recursive: true })
   await page.screenshot({ path: at(`out/screenshots/${name}-${theme}.png`), animations: 'disabled' })
 }
+
+/** The page as it stands in light and dark: a picture of each, and no serious fault in either. */
+export async function bothThemes(page: Page, name: string): Promise<void> {
+  for (const theme of THEMES) {
+    await page.evaluate((to) => (document.documentElement.dataset['theme'] = to), theme)
+    await page.waitForTimeout(SETTLE)
+    await picture(page, name, theme)
+    expect(await seriousFaults(page)).toEqual([])
+  }
+}
+/** Charts take up a new theme's colours within this, ms. */
+const SETTLE = 300

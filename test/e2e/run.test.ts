@@ -3,18 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  describeApp,
-  openBrowser,
-  openTab,
-  picture,
-  seriousFaults,
-  startApp,
-  THEMES,
-  visit,
-  workspaceFolder
-} from './rig.ts'
+import { expect, test } from 'vitest'
+import { bothThemes, describeApp, served, openTab, picture, seriousFaults, visit } from './rig.ts'
 import type { App, Tab } from './rig.ts'
 
 /** A short demo takes half a minute alone on a machine, several on one that is busy. */
@@ -46,22 +36,18 @@ const startShortDemo = async (page: Page): Promise<string> => {
 }
 
 describeApp('a run in the browser', () => {
-  const folder = workspaceFolder()
   let app: App
   let browser: Browser
   let first: Tab
   let demo = ''
 
-  beforeAll(async () => {
-    app = await startApp(folder.path)
-    browser = await openBrowser()
-    first = await openTab(browser, app)
-  }, 120_000)
-  afterAll(async () => {
-    await browser?.close()
-    await app?.stop()
-    folder.remove()
-  }, 60_000)
+  const folder = served({
+    ready: (it) => {
+      app = it.app
+      browser = it.browser
+      first = it.tab
+    }
+  })
 
   test('first start: one button shows the whole recipe', async () => {
     const { page } = first
@@ -110,6 +96,8 @@ describeApp('a run in the browser', () => {
     ).toBe(4)
     const words = await page.locator('main').innerText()
     expect(words).toMatch(/no gradient from this group|It pushes towards/)
+    expect(words).toMatch(/accuracy\s+[−\d.]+\s+× 0\.6154\s+[+−\d.]+/)
+    expect(words).toMatch(/reward: the sum of the contributions/)
     expect(words).toMatch(/advantage in its group/)
     await page.getByRole('switch', { name: 'Token heat' }).click()
     await page.getByText('Tokens, shaded where the policy was unsure').waitFor()
@@ -156,13 +144,40 @@ describeApp('a run in the browser', () => {
   })
 
   test(
+    'an adapter is merged into its base: asked for on the Models page, its files say what they are for',
+    async () => {
+      const { page } = first
+      await visit(page, app.origin, 'models?tab=adapters')
+      const row = page.getByRole('listitem').filter({ hasText: 'Short demo: grpo' })
+      await expect.poll(() => page.getByRole('button', { name: 'Merge…' }).first().isDisabled()).toBe(true) // of sft
+      await row.getByRole('button', { name: 'Merge…' }).click()
+      const dialog = page.getByRole('dialog', { name: /^Merge/ })
+      await dialog.getByRole('checkbox', { name: 'Q8_0' }).click()
+      await dialog.getByText(/It will hold .*the merged model, merged-Q8_0\.gguf/).waitFor()
+      expect(await seriousFaults(page)).toEqual([])
+      await dialog.getByRole('button', { name: 'Merge and export' }).click()
+      await page.getByText('Done', { exact: true }).first().waitFor({ timeout: PATIENCE })
+      await page.getByRole('cell', { name: 'merged-F16.gguf' }).waitFor()
+      await page.getByText('base and adapter in one, quantised to Q8_0').waitFor()
+      expect(await seriousFaults(page)).toEqual([])
+      const folder = await page.locator('main code').first().innerText()
+      expect(readdirSync(folder)).toEqual(
+        expect.arrayContaining(['adapter.gguf', 'merged-F16.gguf', 'merged-Q8_0.gguf'])
+      )
+      await visit(page, app.origin, 'models?tab=adapters')
+      await row.getByText('Done', { exact: true }).waitFor()
+    },
+    PATIENCE
+  )
+
+  test(
     'a killed worker: the run says so, keeps what was recorded, and goes on from its checkpoint',
     async () => {
       const { page } = first
       const id = await startShortDemo(page)
       const checkpoint = (): boolean => {
-        const runs = readdirSync(join(folder.path, 'runs')).sort()
-        return existsSync(join(folder.path, 'runs', runs.at(-1)!, '2-sft', 'checkpoint-3', 'manifest.json'))
+        const runs = readdirSync(join(folder, 'runs')).sort()
+        return existsSync(join(folder, 'runs', runs.at(-1)!, '2-sft', 'checkpoint-3', 'manifest.json'))
       }
       await expect.poll(checkpoint, { timeout: PATIENCE, interval: 20 }).toBe(true)
       for (const pid of childrenOf(app.pid)) process.kill(pid, 'SIGKILL')
@@ -187,12 +202,7 @@ describeApp('a run in the browser', () => {
     await page.getByRole('button', { name: 'Compare' }).click()
     await page.getByText('not distinguishable').first().waitFor()
     await page.getByRole('figure', { name: /^Loss, training/ }).waitFor()
-    for (const theme of THEMES) {
-      await page.evaluate((name) => (document.documentElement.dataset['theme'] = name), theme)
-      await page.waitForTimeout(300)
-      expect(await seriousFaults(page)).toEqual([])
-      await picture(page, 'compare', theme)
-    }
+    await bothThemes(page, 'compare')
     expect(first.errors).toEqual([])
   })
 

@@ -1,19 +1,9 @@
 /** A recipe as form and YAML: both ways in sync, faults at their line, a plan, and a run again with changes. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  describeApp,
-  openBrowser,
-  openTab,
-  picture,
-  seriousFaults,
-  startApp,
-  THEMES,
-  visit,
-  workspaceFolder
-} from './rig.ts'
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
+import { bothThemes, describeApp, served, picture, seriousFaults, visit } from './rig.ts'
 import type { App, Tab } from './rig.ts'
 
 const TRACES = Array.from({ length: 8 }, (_, i) =>
@@ -26,31 +16,21 @@ const TRACES = Array.from({ length: 8 }, (_, i) =>
 ).join('\n')
 
 describeApp('the train page', () => {
-  const folder = workspaceFolder()
   let app: App
-  let browser: Browser
   let tab: Tab
   let page: Page
 
-  beforeAll(async () => {
-    writeFileSync(join(folder.path, 'traces.jsonl'), TRACES)
-    app = await startApp(folder.path)
-    browser = await openBrowser()
-    tab = await openTab(browser, app)
-    page = tab.page
-  }, 120_000)
-  afterAll(async () => {
-    await browser?.close()
-    await app?.stop()
-    folder.remove()
-  }, 60_000)
+  const folder = served({
+    before: (path) => writeFileSync(join(path, 'traces.jsonl'), TRACES),
+    ready: (it) => void ({ app, tab, page } = it)
+  })
 
   const yaml = (): Promise<string> => page.locator('.cm-content').innerText()
   const setting = (path: string) => page.locator(`[data-setting="${path}"]`)
   const valid = (): Promise<void> => page.getByText('valid', { exact: true }).waitFor()
 
   test('a link brings a preset with its material; the form writes the YAML and keeps its comments', async () => {
-    await visit(page, app.origin, `train?kind=sft&train=${encodeURIComponent(join(folder.path, 'traces.jsonl'))}`)
+    await visit(page, app.origin, `train?kind=sft&train=${encodeURIComponent(join(folder, 'traces.jsonl'))}`)
     await valid()
     expect(await yaml()).toContain('leave out for full passes')
     await setting('max_steps').getByRole('textbox').fill('7')
@@ -61,11 +41,7 @@ describeApp('the train page', () => {
     await valid()
     await page.getByText(/^Fits:/).waitFor()
     expect(await page.getByText('The recipe is valid and its files are there.').count()).toBe(1)
-    for (const theme of THEMES) {
-      await page.evaluate((name) => (document.documentElement.dataset['theme'] = name), theme)
-      await picture(page, 'train-form', theme)
-      expect(await seriousFaults(page)).toEqual([])
-    }
+    await bothThemes(page, 'train-form')
   })
 
   test('the YAML writes the form; a fault stands at its line and at its setting, and nothing starts', async () => {
@@ -98,6 +74,23 @@ describeApp('the train page', () => {
     await valid()
   })
 
+  test('target modules are ticked and written; the list in the YAML ticks them', async () => {
+    await page.getByText('Adapter', { exact: true }).first().click()
+    const modules = setting('lora.target_modules')
+    await modules.getByRole('checkbox', { name: 'down_proj' }).click()
+    await expect.poll(yaml).toContain('target_modules: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj]')
+    await valid()
+    await page.locator('.cm-line', { hasText: 'target_modules' }).click()
+    await page.keyboard.press('Home')
+    await page.keyboard.press('Shift+End')
+    await page.keyboard.insertText('target_modules: [q_proj]')
+    await expect.poll(() => modules.getByRole('checkbox', { checked: true }).count()).toBe(1)
+    expect(await modules.getByRole('checkbox', { name: 'q_proj' }).isDisabled()).toBe(true)
+    await modules.getByRole('checkbox', { name: 'all-linear' }).click()
+    await expect.poll(yaml).not.toContain('target_modules')
+    await valid()
+  })
+
   test('settings are found by search; GRPO shows its reward by length', async () => {
     await visit(page, app.origin, 'train?kind=grpo')
     await valid()
@@ -113,7 +106,7 @@ describeApp('the train page', () => {
 
   test('two recipes wait in the queue; one is laid out again with changes', async () => {
     await page.evaluate(() => localStorage.clear())
-    await visit(page, app.origin, `train?kind=sft&train=${encodeURIComponent(join(folder.path, 'traces.jsonl'))}`)
+    await visit(page, app.origin, `train?kind=sft&train=${encodeURIComponent(join(folder, 'traces.jsonl'))}`)
     await valid()
     for (const name of ['first', 'second']) {
       await page.getByLabel('Name of the run').fill(name)

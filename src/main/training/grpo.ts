@@ -183,7 +183,7 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       if (step % recipe.logging_steps === 0 || step === recipe.max_steps)
         emit({ kind: 'step', step, of: recipe.max_steps, metrics })
       const flat = groups.filter((group) => !kept.includes(group))
-      for (const rows of recordedGroups([...kept, ...flat], dialogue)) emit({ kind: 'sample', step, rows })
+      for (const rows of recordedGroups([...kept, ...flat], means)) emit({ kind: 'sample', step, rows })
       const difference = fromUpdate['sampling/sampling_logp_difference/mean'] ?? 0
       if (difference > recipe.max_logprob_difference) {
         warn(

@@ -166,11 +166,11 @@ const TOKENWISE = 512
  * The groups of a step as rows a person reads, in the order given, as many as fit TEXT_PER_STEP and at least the first.
  * Rollouts of the first group carry their tokens and logprobs.
  */
-export function recordedGroups(groups: readonly Group[], dialogue: Dialogue): SampleRow[][] {
+export function recordedGroups(groups: readonly Group[], means: Pick<Means, 'dialogue' | 'reward'>): SampleRow[][] {
   const recorded: SampleRow[][] = []
   let characters = 0
   for (const [i, group] of groups.entries()) {
-    const rows = sampleRows(group, dialogue, i === 0)
+    const rows = sampleRows(group, means, i === 0)
     characters += rows.reduce((sum, { text }) => sum + text.length, 0)
     if (i > 0 && characters > TEXT_PER_STEP) break
     recorded.push(rows)
@@ -178,7 +178,12 @@ export function recordedGroups(groups: readonly Group[], dialogue: Dialogue): Sa
   return recorded
 }
 
-function sampleRows(group: Group, dialogue: Dialogue, tokenwise: boolean): SampleRow[] {
+function sampleRows(
+  group: Group,
+  { dialogue, reward }: Pick<Means, 'dialogue' | 'reward'>,
+  tokenwise: boolean
+): SampleRow[] {
+  const weights = { accuracy: reward.weightAccuracy, repetition: reward.weightRepetition }
   return group.scored.map(({ rollout, trace, verdict, score, advantage }) => ({
     taskId: group.task.id,
     prompt: group.task.prompt,
@@ -189,6 +194,7 @@ function sampleRows(group: Group, dialogue: Dialogue, tokenwise: boolean): Sampl
     stop: rollout.stop,
     length: rollout.tokens.length,
     rewards: { accuracy: score.accuracyScaled, repetition: score.repetition.value },
+    weights,
     reward: score.reward,
     advantage,
     ...(tokenwise && rollout.tokens.length <= TOKENWISE ? tokenTexts(rollout, dialogue) : {})

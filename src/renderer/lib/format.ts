@@ -24,6 +24,14 @@ export function number(x: number, digits = 4): string {
   return String(Number(x.toFixed(Math.min(decimals, 6)))).replace('-', '−')
 }
 
+/** With a fixed number of decimals, for numbers that stand under each other; `plus` also writes the sign of positive ones. */
+export function fixed(x: number, decimals: number, plus = false): string {
+  if (!Number.isFinite(x)) return '–'
+  const text = Math.abs(x).toFixed(decimals)
+  const sign = Number(text) === 0 ? '' : x < 0 ? '−' : plus ? '+' : ''
+  return sign + text
+}
+
 /** A difference, always with its sign. */
 export const signed = (x: number, digits = 3): string => (x > 0 ? `+${number(x, digits)}` : number(x, digits))
 

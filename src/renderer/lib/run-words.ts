@@ -53,8 +53,12 @@ export function stateSentence(run: RunSummary, now: number): string {
       const left = state.remainingMs === null ? '' : `, about ${duration(state.remainingMs)} left`
       return state.stopping ? `Stopping: ${at}.` : `${capital(at)}${left}.`
     }
-    case 'ended':
-      return `${HOW[state.how].word} ${run.endedAt === null ? '' : ago(run.endedAt, now)}: ${state.reason}${/[.!?]$/.test(state.reason) ? '' : '.'}`
+    case 'ended': {
+      const when = `${HOW[state.how].word}${run.endedAt === null ? '' : ` ${ago(run.endedAt, now)}`}`
+      // Jobs without a reason of their own end with this word, which says no more than “Done”.
+      if (state.reason === '' || state.reason === 'finished') return `${when}.`
+      return `${when}: ${state.reason}${/[.!?]$/.test(state.reason) ? '' : '.'}`
+    }
   }
 }
 

@@ -1,5 +1,15 @@
 import { expect, test } from 'vitest'
-import { ago, bytes, count, duration, number, parameters, percent, signed } from '../../../src/renderer/lib/format.ts'
+import {
+  ago,
+  bytes,
+  count,
+  duration,
+  fixed,
+  number,
+  parameters,
+  percent,
+  signed
+} from '../../../src/renderer/lib/format.ts'
 
 const plain = (text: string): string => text.replaceAll('\u202f', ' ')
 
@@ -19,6 +29,12 @@ test.each<[number, string]>([
 
 test('a difference always has its sign', () => {
   expect([signed(0.5), signed(-0.5), signed(0)]).toEqual(['+0.5', '−0.5', '0'])
+})
+
+test('numbers under each other have the same decimals; zero has no sign', () => {
+  expect([fixed(8 / 13, 4), fixed(-1, 4), fixed(0.5, 2, true), fixed(-0.00001, 4, true), fixed(Number.NaN, 4)]).toEqual(
+    ['0.6154', '−1.0000', '+0.50', '0.0000', '–']
+  )
 })
 
 test.each<[number, string]>([

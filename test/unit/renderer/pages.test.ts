@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { EvaluateRecipe } from '../../../src/shared/recipe.ts'
 import { dodge } from '../../../src/renderer/components/figures/dodge.ts'
+import { distinctNames } from '../../../src/renderer/pages/compare/distinct.ts'
 import { lengthCurves } from '../../../src/renderer/pages/evaluate/length-accuracy.ts'
 import { evaluateYaml, formProblem } from '../../../src/renderer/pages/evaluate/evaluate-recipe.ts'
 import { pText, testSentence } from '../../../src/renderer/pages/evaluate/paired-test.ts'
@@ -123,4 +124,9 @@ test('length curves: bins of equal count, none with few answers', () => {
   expect(lengthCurves(points)).toEqual([{ policy: 'a', x: [8, 23], y: [1, 0], weight: [0.5, 0.5], counts: [15, 15] }])
   expect(lengthCurves(points.slice(0, 5))[0]!.x).toEqual([28])
   expect(lengthCurves([])).toEqual([])
+})
+
+test('runs of one name are told apart by their place', () => {
+  expect(distinctNames(['a', 'b', 'a'])).toEqual(['a (1)', 'b', 'a (2)'])
+  expect(distinctNames(['a', 'b'])).toEqual(['a', 'b'])
 })

@@ -36,6 +36,12 @@ test.each<[RunState, string, RegExp]>([
   expect(stateSentence(run(state), 2000)).toMatch(sentence)
 })
 
+test('an end that says no more than “done” is not said twice', () => {
+  const ended = { kind: 'ended', how: 'done', reason: 'finished', hint: null, resumable: false } as const
+  expect(stateSentence(run(ended), 2000)).toMatch(/^Done( .*)?\.$/)
+  expect(stateSentence(run(ended), 2000)).not.toMatch(/finished/)
+})
+
 test('how far a run is: its steps, refined by what goes on inside one; unknown is null', () => {
   expect(shareDone(running)).toBeCloseTo(0.3)
   expect(shareDone({ ...running, progress: { label: 'rollouts', done: 5, of: 10 } })).toBeCloseTo(0.35)

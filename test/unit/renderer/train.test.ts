@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest'
+import { gemma3 } from '../../../src/main/engine/arch/gemma3.ts'
+import { llama } from '../../../src/main/engine/arch/llama.ts'
+import { phi3 } from '../../../src/main/engine/arch/phi3.ts'
+import { qwen2 } from '../../../src/main/engine/arch/qwen2.ts'
+import { qwen3 } from '../../../src/main/engine/arch/qwen3.ts'
+import { TRAINABLE_ARCHITECTURES } from '../../../src/shared/architectures.ts'
 import type { Field } from '../../../src/shared/contract/recipes.ts'
+import { modulesOf, readTargets, shownModules, withModule } from '../../../src/renderer/pages/train/target-modules.ts'
+import { TARGET_MODULES } from '../../../src/shared/recipe.ts'
 import { sections } from '../../../src/renderer/pages/train/sections.ts'
 import {
   isChanged,
@@ -10,6 +18,32 @@ import {
   valueAt,
   withValue
 } from '../../../src/renderer/pages/train/setting-value.ts'
+
+test('targets: all of a base, or a list; a full list is all again, and the last one stays', () => {
+  expect([undefined, 'all-linear', ['q_proj'], 'q_proj', ['qproj']].map(readTargets)).toEqual([
+    'all-linear',
+    'all-linear',
+    ['q_proj'],
+    null,
+    null
+  ])
+  const llama = modulesOf('llama')
+  expect(llama).toHaveLength(7)
+  const less = withModule('all-linear', 'down_proj', false, llama)
+  expect(less).toEqual(['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj'])
+  expect(withModule(less, 'down_proj', true, llama)).toBe('all-linear')
+  expect(withModule(['q_proj'], 'q_proj', false, llama)).toEqual(['q_proj'])
+  expect(withModule(['v_proj'], 'q_proj', true, llama)).toEqual(['q_proj', 'v_proj'])
+})
+
+test('the names offered are those the engine’s architecture has', () => {
+  const architectures = [llama, qwen2, qwen3, phi3, gemma3]
+  expect(architectures.map(({ name }) => name)).toEqual(TRAINABLE_ARCHITECTURES)
+  for (const { name, targets } of architectures)
+    expect([name, [...modulesOf(name)].sort()]).toEqual([name, Object.keys(targets).sort()])
+  expect(modulesOf(null)).toHaveLength(TARGET_MODULES.length)
+  expect(shownModules(['qkv_proj'], modulesOf('llama'))).toContain('qkv_proj')
+})
 
 const field = (over: Partial<Field>): Field => ({
   path: 'max_steps',
