@@ -10,8 +10,10 @@ import { Activations } from '../../src/main/engine/activations.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import type { PlannedTraining } from '../../src/main/engine/layer-scratch.ts'
-import { PLAN_ITEMS, planMemory, printPlan, requirePlan } from '../../src/main/engine/memory.ts'
-import type { Plan, PlanRequest } from '../../src/main/engine/memory.ts'
+import { planMemory } from '../../src/main/engine/memory.ts'
+import { PLAN_ITEMS } from '../../src/main/engine/memory-plan.ts'
+import type { Plan, PlanRequest } from '../../src/main/engine/memory-plan.ts'
+import { printPlan, requirePlan } from '../../src/main/engine/memory-words.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
 import type { Model } from '../../src/main/engine/model.ts'
 import { Parameters } from '../../src/main/engine/parameters.ts'
@@ -46,12 +48,12 @@ async function load(base: FileType | 'tied', trained: PlannedTraining): Promise<
 const planFor = (model: Model, request: Partial<PlanRequest>): Plan =>
   planMemory(model.backend, model, { trained: LORA, tokens: 256, limitBytes: PLENTY, ...request })
 
-/** A limit at which activations cannot be kept, and one at which only the smallest chunks are left. */
-function tightLimits(model: Model, request: Partial<PlanRequest>): { none: number; smallest: number } {
-  const copies = planFor(model, request)
-  const keepAll = planFor(model, { ...request, limitBytes: copies.totalBytes - 1 })
-  const none = (keepAll.settings.keep === 'all' ? keepAll : copies).totalBytes - 1
-  return { none, smallest: planFor(model, { ...request, limitBytes: none }).totalBytes - 1 }
+/** Every plan that a shrinking limit leads to, the one that fits nothing last. */
+function chosenBy(model: Model, request: Partial<PlanRequest>): Plan[] {
+  const chosen: Plan[] = []
+  for (let limitBytes = PLENTY; chosen.at(-1)?.fits !== false; limitBytes = chosen.at(-1)!.totalBytes - 1)
+    chosen.push(planFor(model, { ...request, limitBytes }))
+  return chosen
 }
 
 describe.each([
@@ -67,12 +69,15 @@ describe.each([
       trained.kind === 'full'
         ? null
         : own(await createAdapter(model, LoraSettings.parse({ r: trained.r, target_modules: trained.targets }), 1))
-    const { none } = tightLimits(model, { trained, tokens })
-    const keeps = [PLENTY, none].map((limitBytes) => {
-      const { bytes, settings } = planFor(model, { trained, tokens, limitBytes })
-      const { forward } = settings
+    const plans = chosenBy(model, { trained, tokens }).slice(0, -1)
+    const differing = plans.filter(
+      ({ settings: { keep, transposes } }, i) =>
+        plans.findIndex(({ settings: it }) => it.keep === keep && it.transposes === transposes) === i
+    )
+    for (const { bytes, settings } of differing) {
+      const { forward, transposes } = settings
       const parameters = own(
-        new Parameters(model, adapter ? { kind: 'adapter', adapter } : { kind: 'full' }, { forward })
+        new Parameters(model, adapter ? { kind: 'adapter', adapter } : { kind: 'full' }, { forward, transposes })
       )
       const trainer = new Trainer(parameters, settings)
       // one predicted token: the memory is that of the whole row, the time is not
@@ -97,9 +102,9 @@ describe.each([
         ['copies', bytes.copies, held.copies]
       ]
       for (const [name, ours, theirs] of pairs) expect(Math.abs(ours / theirs - 1), name).toBeLessThan(0.02)
-      return settings.keep
-    })
-    expect(keeps).toEqual(['all', 'none'])
+    }
+    expect(new Set(differing.map(({ settings }) => settings.keep))).toEqual(new Set(['all', 'none']))
+    expect(differing.length).toBeGreaterThan(2)
   })
 })
 
@@ -134,18 +139,21 @@ test.each([
 
 test('the fastest settings that fit are chosen, and the reason given', async () => {
   const model = await load('Q4_K', LORA)
-  const chosen: Plan[] = []
-  for (let limitBytes = PLENTY; chosen.at(-1)?.fits !== false; limitBytes = chosen.at(-1)!.totalBytes - 1)
-    chosen.push(planFor(model, { tokens: 1024, limitBytes }))
+  const chosen = chosenBy(model, { tokens: 1024 })
+  const large = { chunkQueries: 256, headRows: 64, fits: true }
+  const small = { chunkQueries: 64, headRows: 16, fits: true }
   expect(chosen.map(({ settings, fits }) => ({ ...settings, fits }))).toEqual([
-    { forward: 'copies', keep: 'all', chunkQueries: 256, headRows: 64, fits: true },
-    { forward: 'own', keep: 'all', chunkQueries: 256, headRows: 64, fits: true },
-    { forward: 'own', keep: 'none', chunkQueries: 256, headRows: 64, fits: true },
-    { forward: 'own', keep: 'none', chunkQueries: 64, headRows: 16, fits: true },
-    { forward: 'own', keep: 'none', chunkQueries: 64, headRows: 16, fits: false }
+    { forward: 'copies', transposes: 'cached', keep: 'all', ...large },
+    { forward: 'own', transposes: 'cached', keep: 'all', ...large },
+    { forward: 'own', transposes: 'per layer', keep: 'all', ...large },
+    { forward: 'own', transposes: 'cached', keep: 'none', ...large },
+    { forward: 'own', transposes: 'per layer', keep: 'none', ...large },
+    { forward: 'own', transposes: 'cached', keep: 'none', ...small },
+    { forward: 'own', transposes: 'per layer', keep: 'none', ...small },
+    { forward: 'own', transposes: 'per layer', keep: 'none', ...small, fits: false }
   ])
-  expect(new Set(chosen.map(({ reasons }) => reasons[0])).size).toBe(4)
-  expect(chosen.slice(0, 4).every((plan) => requirePlan(plan) === plan)).toBe(true)
+  expect(new Set(chosen.map(({ reasons }) => reasons.join())).size).toBe(chosen.length - 1)
+  expect(chosen.slice(0, -1).every((plan) => requirePlan(plan) === plan)).toBe(true)
 })
 
 test.each([
@@ -163,7 +171,6 @@ test.each([
   const needed = planFor(model, { ...request, limitBytes: 1 }).totalBytes
   const plan = planFor(model, { ...request, limitBytes: Math.floor(needed * 0.9) })
   expect(plan.fits).toBe(false)
-  expect(plan.settings.keep).toBe('none')
   expect(plan.change).toMatch(change)
   const refused = (): AppError => {
     try {

@@ -155,7 +155,10 @@ export class Trainer {
       this.parameters.trained.kind === 'full'
         ? forward
         : referenceLayers.map((layer, i) => this.#forwardGraph(activations, pass, layer, i))
-    const backward = layers.map((layer, i) => this.#backwardGraph(activations, pass, layer, i)).reverse()
+    const backward = layers
+      .flatMap((layer, i) => [this.#backwardGraph(activations, pass, layer, i), this.parameters.transposingGraph(i)])
+      .filter((graph) => graph !== null)
+      .reverse()
     const embed = this.#embeddingGraphs(activations)
     const allocators = [new GraphAllocator(model.backend), new GraphAllocator(model.backend)]
     const allForward = [embed.forward, ...forward]

@@ -10,7 +10,7 @@ import type { Adapter } from '../engine/adapter.ts'
 import type { Backend } from '../engine/backend.ts'
 import { loadModel } from '../engine/model.ts'
 import type { Model } from '../engine/model.ts'
-import type { Plan } from '../engine/memory.ts'
+import type { Plan } from '../engine/memory-plan.ts'
 import { openDevice } from '../engine/open-device.ts'
 import { AdamW } from '../engine/optimizer.ts'
 import { Parameters } from '../engine/parameters.ts'
@@ -96,7 +96,10 @@ async function openInto(
   const planned: RunPlan = earlier ?? plan(adapter)
   // Copies of the tables would hold the rows as they were.
   const forward = trainsRows ? 'own' : planned.forward
-  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }, { forward, tokenIndices }))
+  const { transposes } = planned
+  const parameters = held.own(
+    new Parameters(model, { kind: 'adapter', adapter }, { forward, transposes, tokenIndices })
+  )
   const trainer = held.own(new Trainer(parameters, planned, { temperature: recipe.sampling?.temperature ?? 1 }))
   const { optimizer: o } = recipe
   const optimizer = held.own(

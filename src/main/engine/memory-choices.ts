@@ -1,0 +1,33 @@
+/** The settings that a memory plan chooses from, and in words what each gives up. */
+import type { PlannedSettings } from './memory-plan.ts'
+
+const LARGE = { chunkQueries: 256, headRows: 64 } as const
+const SMALL = { chunkQueries: 64, headRows: 16 } as const
+
+/**
+ * From the fastest to the smallest. Making Wᵀ again for each row comes before computing activations again: on SmolLM2-135M
+ * (Q4_1, rows of 512 tokens) a pass with cached Wᵀ took 12.1 processor seconds of a busy machine, with Wᵀ made layer by layer
+ * 10.6 (so it costs less than the noise), with activations computed again 13.8.
+ */
+export const TRAINING_CHOICES: readonly PlannedSettings[] = [
+  { forward: 'copies', transposes: 'cached', keep: 'all', ...LARGE },
+  { forward: 'own', transposes: 'cached', keep: 'all', ...LARGE },
+  { forward: 'own', transposes: 'per layer', keep: 'all', ...LARGE },
+  { forward: 'own', transposes: 'cached', keep: 'none', ...LARGE },
+  { forward: 'own', transposes: 'per layer', keep: 'none', ...LARGE },
+  { forward: 'own', transposes: 'cached', keep: 'none', ...SMALL },
+  { forward: 'own', transposes: 'per layer', keep: 'none', ...SMALL }
+]
+
+/** Why these settings, the dearest first; one sentence each. */
+export function whyTraining(settings: PlannedSettings): string[] {
+  const { chunkQueries, keep, transposes, forward } = settings
+  const words = [
+    chunkQueries === SMALL.chunkQueries && 'small chunks of attention and head: larger ones would not fit',
+    keep === 'none' && 'activations are computed again in the backward: kept ones would not fit',
+    transposes === 'per layer' &&
+      'transposed weights are made layer by layer, again for each row: all of them at once would not fit',
+    forward === 'own' && 'the forward multiplies the base’s own weights: faster copies would not fit'
+  ].filter((it) => it !== false)
+  return words.length > 0 ? words : ['activations are kept: everything fits']
+}
