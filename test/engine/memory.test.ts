@@ -127,7 +127,7 @@ test.each([
   for (const chunkQueries of [256, 64]) {
     const planned = planFor(model, { trained: FEW, tokens, limitBytes: chunkQueries === 256 ? PLENTY : 1 })
     expect(planned.settings.chunkQueries).toBe(chunkQueries)
-    const activations = own(new Activations(model.backend, model.architecture, model.config, tokens, 'all'))
+    const activations = own(new Activations(model.backend, model.architecture, model.config, tokens, { keep: 'all' }))
     const without = activations.bytes
     activations.load(row!, chunkQueries)
     const taken = activations.bytes - without
@@ -154,6 +154,22 @@ test('the fastest settings that fit are chosen, and the reason given', async () 
   ])
   expect(new Set(chosen.map(({ reasons }) => reasons.join())).size).toBe(chosen.length - 1)
   expect(chosen.slice(0, -1).every((plan) => requirePlan(plan) === plan)).toBe(true)
+})
+
+test('a device with memory of its own may leave boundaries to the host, where that has room', async () => {
+  const model = await load('Q4_K', LORA)
+  const request = { tokens: 1024, hostLimitBytes: PLENTY }
+  const chosen = chosenBy(model, request).filter(({ fits }) => fits)
+  const hosted = chosen.find(({ settings }) => settings.boundaries === 'host')!
+  expect(hosted.hostBytes).toBe((TINY.layers - 1) * TINY.width * 1024 * 4)
+  expect(hosted.reasons.join()).toMatch(/waits in host memory/)
+  expect(printPlan(hosted)).toContain(`and ${(hosted.hostBytes / MIB).toFixed(1)} MiB of the host’s memory`)
+  const limits = { tokens: 1024, limitBytes: hosted.totalBytes }
+  expect(planFor(model, { ...limits, hostLimitBytes: hosted.hostBytes }).settings).toEqual(hosted.settings)
+  expect(planFor(model, { ...limits, hostLimitBytes: hosted.hostBytes - 1 }).settings.boundaries).toBeUndefined()
+  expect(planFor(model, limits).hostBytes).toBe(0)
+  const kept = chosen.find(({ settings: { keep, boundaries } }) => keep === 'none' && boundaries === undefined)!
+  expect(kept.bytes.boundaries - hosted.bytes.boundaries).toBe(hosted.hostBytes)
 })
 
 test.each([

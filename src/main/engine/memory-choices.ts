@@ -7,7 +7,8 @@ const SMALL = { chunkQueries: 64, headRows: 16 } as const
 /**
  * From the fastest to the smallest. Making Wᵀ again for each row comes before computing activations again: on SmolLM2-135M
  * (Q4_1, rows of 512 tokens) a pass with cached Wᵀ took 12.1 processor seconds of a busy machine, with Wᵀ made layer by layer
- * 10.6 (so it costs less than the noise), with activations computed again 13.8.
+ * 10.6 (so it costs less than the noise), with activations computed again 13.8. Boundaries in host memory cross the bus twice, which
+ * is little beside a layer's products; small chunks are for the last resort, since each costs launches of its own (not measured).
  */
 export const TRAINING_CHOICES: readonly PlannedSettings[] = [
   { forward: 'copies', transposes: 'cached', keep: 'all', ...LARGE },
@@ -15,15 +16,19 @@ export const TRAINING_CHOICES: readonly PlannedSettings[] = [
   { forward: 'own', transposes: 'per layer', keep: 'all', ...LARGE },
   { forward: 'own', transposes: 'cached', keep: 'none', ...LARGE },
   { forward: 'own', transposes: 'per layer', keep: 'none', ...LARGE },
+  { forward: 'own', transposes: 'per layer', keep: 'none', boundaries: 'host', ...LARGE },
   { forward: 'own', transposes: 'cached', keep: 'none', ...SMALL },
-  { forward: 'own', transposes: 'per layer', keep: 'none', ...SMALL }
+  { forward: 'own', transposes: 'per layer', keep: 'none', ...SMALL },
+  { forward: 'own', transposes: 'per layer', keep: 'none', boundaries: 'host', ...SMALL }
 ]
 
 /** Why these settings, the dearest first; one sentence each. */
 export function whyTraining(settings: PlannedSettings): string[] {
-  const { chunkQueries, keep, transposes, forward } = settings
+  const { chunkQueries, keep, boundaries, transposes, forward } = settings
   const words = [
     chunkQueries === SMALL.chunkQueries && 'small chunks of attention and head: larger ones would not fit',
+    boundaries === 'host' &&
+      'the residual stream between layers waits in host memory: the device has no room for all of it',
     keep === 'none' && 'activations are computed again in the backward: kept ones would not fit',
     transposes === 'per layer' &&
       'transposed weights are made layer by layer, again for each row: all of them at once would not fit',

@@ -21,6 +21,8 @@ export type PlanRequest = {
   /** What is sampled, and the tokens of a prompt; left out when nothing is. */
   readonly rollouts?: SamplingSize & { readonly promptTokens: number }
   readonly limitBytes: number
+  /** Host memory that a device may use for what it has no room for; left out where there is none beside its own. */
+  readonly hostLimitBytes?: number
   readonly transposeType?: number
   /** The adapter that is trained is there already, so that its rank is no setting. */
   readonly givenAdapter?: boolean
@@ -49,6 +51,8 @@ export type PlannedSettings = TrainerSettings & { readonly forward: ForwardWeigh
 
 export type Plan = {
   readonly bytes: Readonly<Record<PlanItem, number>>
+  /** Host memory beside a device's own: what waits there. */
+  readonly hostBytes: number
   readonly totalBytes: number
   /** Of these, what is held from the first step to the last; the rest is released where something else needs room. */
   readonly heldBytes: number

@@ -1,5 +1,5 @@
 /** What the parts of a pass over T tokens take, in bytes: sizes follow activations.ts and head.ts. */
-import type { Keep } from './activations.ts'
+import type { Boundaries, Keep } from './activations.ts'
 import { windowsOf } from './arch/architecture.ts'
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import { KEY_GRAIN } from './attention-chunks.ts'
@@ -8,9 +8,14 @@ const F32 = 4
 const F16 = 2
 
 /** The residual stream between layers, its gradient, and what a batch brings. */
-export function boundaryBytes({ layers, width }: ModelConfig, tokens: number): number {
-  return ((layers + 1) * width * tokens + 2 * width * (tokens + 1) + 2 * tokens) * F32
+export function boundaryBytes({ layers, width }: ModelConfig, tokens: number, where: Boundaries): number {
+  const resident = where === 'host' ? 2 : layers + 1
+  return (resident * width * tokens + 2 * width * (tokens + 1) + 2 * tokens) * F32
 }
+
+/** Of the residual stream, what waits in host memory. */
+export const waitingBytes = ({ layers, width }: ModelConfig, tokens: number): number =>
+  (layers - 1) * width * tokens * F32
 
 /** What layers keep for their backward, and the results of attention's chunks. */
 export function activationBytes(architecture: Architecture, config: ModelConfig, tokens: number, keep: Keep): number {

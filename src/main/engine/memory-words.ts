@@ -65,6 +65,7 @@ export function printPlan(plan: Plan): string[] {
   return [
     ...lines.slice(0, -1),
     `${lines.at(-1)!} of ${inMib(plan.limitBytes)} MiB allowed`,
+    ...(plan.hostBytes > 0 ? [`and ${inMib(plan.hostBytes)} MiB of the host’s memory`] : []),
     `keep ${keep}, attention in chunks of ${chunkQueries} queries, head in chunks of ${headRows} tokens`,
     ...plan.reasons,
     ...(plan.change === null ? [] : [plan.change])

@@ -9,7 +9,7 @@ import { dataBytes } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
 import { TRAINING_CHOICES, whyTraining } from './memory-choices.ts'
 import type { Plan, PlanItem, PlannedBase, PlannedSettings, PlanRequest } from './memory-plan.ts'
-import { activationBytes, boundaryBytes, headBytes, maskBytes, prefixBytes } from './memory-sizes.ts'
+import { activationBytes, boundaryBytes, headBytes, maskBytes, prefixBytes, waitingBytes } from './memory-sizes.ts'
 import { whatToChange } from './memory-words.ts'
 import { forwardType, transposeType } from './parameters.ts'
 import { cacheBytes, decodingBytes } from './sampling-memory.ts'
@@ -21,7 +21,9 @@ const F32 = 4
 /** Chooses the fastest settings that fit the limit; the smallest ones when none do. Loads and computes nothing. */
 export function planMemory(backend: Backend, model: PlannedBase, request: PlanRequest): Plan {
   let smallest: Plan | undefined
+  const hostless = request.hostLimitBytes === undefined
   for (const settings of TRAINING_CHOICES) {
+    if (settings.boundaries === 'host' && hostless) continue
     const plan = planFor(backend, model, request, settings)
     if (plan.fits) return plan
     if (!smallest || plan.totalBytes < smallest.totalBytes) smallest = plan
@@ -29,15 +31,10 @@ export function planMemory(backend: Backend, model: PlannedBase, request: PlanRe
   return { ...smallest!, change: whatToChange(smallest!, request, model.config) }
 }
 
-function planFor(
-  backend: Backend,
-  model: PlannedBase,
-  request: PlanRequest,
-  settings: PlannedSettings
-): Plan {
+function planFor(backend: Backend, model: PlannedBase, request: PlanRequest, settings: PlannedSettings): Plan {
   const { architecture, config, info } = model
   const { trained, tokens, rollouts, limitBytes } = request
-  const { forward, transposes, keep, chunkQueries, headRows } = settings
+  const { forward, transposes, keep, boundaries = 'device', chunkQueries, headRows } = settings
   const tensor = (name: string): { type: number; ne: readonly number[]; elements: number } => {
     const { type, ne } = info.tensors.get(name)!
     return { type, ne, elements: ne[0] * ne[1] * ne[2] * ne[3] }
@@ -94,7 +91,7 @@ function planFor(
     adapter: trained.kind === 'full' ? 0 : request.ownWeights ? 2 * trainedBytes : trainedBytes,
     gradients: trainedBytes,
     optimizer: 2 * trainedBytes + Math.max(...trainedSizes) * F32,
-    boundaries: boundaryBytes(config, tokens),
+    boundaries: boundaryBytes(config, tokens, boundaries),
     activations: activationBytes(architecture, config, tokens, keep),
     masks: maskBytes(config, tokens, chunkQueries, rollouts ? rollouts.promptTokens : 0),
     scratch: scratch.forward + Math.max(scratch.backward, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
@@ -109,17 +106,21 @@ function planFor(
       (item) => bytes[item]
     )
   )
-  const released = bytes.boundaries + bytes.activations + bytes.scratch
+  const released = bytes.boundaries + bytes.activations + bytes.masks + bytes.scratch
+  const hostBytes = boundaries === 'host' ? waitingBytes(config, tokens) : 0
   const totalBytes = sum(Object.values(bytes)) - later + Math.max(later, startup)
   return {
     bytes,
+    hostBytes,
     totalBytes,
     heldBytes: sum(Object.values(bytes)) - released,
     limitBytes,
     settings,
-    reasons: [...whyTraining(settings), ...(startup > later ? ['the peak is at the start, while the weights are copied'] : [])],
-    fits: totalBytes <= limitBytes,
+    reasons: [
+      ...whyTraining(settings),
+      ...(startup > later ? ['the peak is at the start, while the weights are copied'] : [])
+    ],
+    fits: totalBytes <= limitBytes && hostBytes <= (request.hostLimitBytes ?? 0),
     change: null
   }
 }
-

@@ -24,6 +24,9 @@ export function memoryLimit(backend: Backend, limitMiB?: number): number {
   return DEFAULT_SHARE * backend.freeAtOpen
 }
 
+/** Bytes of host memory that a device may use beside its own. */
+export const hostLimit = (): number => DEFAULT_SHARE * process.availableMemory()
+
 /** What sampling is asked for: sequences at once, and the tokens of one, prompt included. */
 export type SamplingSize = {
   readonly width: number

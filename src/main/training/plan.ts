@@ -15,6 +15,7 @@ import {
   cacheBytes,
   comfortableWidth,
   decodingBytes,
+  hostLimit,
   memoryLimit,
   widest,
   widthWithin
@@ -72,6 +73,7 @@ export function planOf(model: PlannedModel, trained: PlannedTraining, run: Plann
       tokens: run.rowTokens,
       ...(run.rollouts && { rollouts: run.rollouts }),
       limitBytes: memoryLimit(backend, run.memory_limit_mib),
+      ...(backend.ownsMemory && { hostLimitBytes: hostLimit() }),
       givenAdapter: run.adapter !== undefined,
       ownWeights: !model.sharesWeights
     }
