@@ -156,6 +156,45 @@ test('the fastest settings that fit are chosen, and the reason given', async () 
   expect(chosen.slice(0, -1).every((plan) => requirePlan(plan) === plan)).toBe(true)
 })
 
+test('rollouts: in turn with training, then smaller keys and values, then fewer at once; a named width or type stays', async () => {
+  const model = await load('F32', LORA)
+  const rollouts = { width: 64, contextTokens: 1024, promptTokens: 64 }
+  const met = (more: object): string[] => {
+    const plans = chosenBy(model, { tokens: 64, rollouts: { ...rollouts, ...more } }).filter(({ fits }) => fits)
+    const said = plans.map(({ sampling: it }) => `${it!.width} ${it!.cacheType} ${it!.memory}`)
+    return said.filter((it, i) => said.indexOf(it) === i)
+  }
+  const wide = ['64 f16 together', '64 f16 in turn', '64 q8_0 together', '64 q8_0 in turn']
+  expect(met({}).slice(0, 5)).toEqual([...wide, '32 f16 in turn'])
+  expect(met({}).at(-1)).toMatch(/^[12] q8_0 in turn$/)
+  expect(met({ fixedWidth: true })).toEqual(wide)
+  expect(met({ fixedWidth: true, cacheType: 'f16' })).toEqual(['64 f16 together', '64 f16 in turn'])
+  const narrow = chosenBy(model, { tokens: 64, rollouts }).find(
+    ({ sampling: it }) => it!.width === 32 && it!.cacheType === 'q8_0' && it!.memory === 'in turn'
+  )
+  expect(narrow!.reasons).toEqual(
+    expect.arrayContaining([
+      '32 sequences are sampled at once: 64 would not fit',
+      'keys and values are kept in Q8_0: in F16 they would not fit',
+      'sampling and training take their memory in turn: both at once would not fit'
+    ])
+  )
+  const [together, inTurn] = [planFor(model, { rollouts }), planFor(model, { rollouts, limitBytes: planFor(model, { rollouts }).totalBytes - 1 })] // prettier-ignore
+  const { bytes } = together
+  const training = bytes.boundaries + bytes.activations + bytes.masks + bytes.scratch
+  expect(together.totalBytes - inTurn.totalBytes).toBe(Math.min(training, bytes['KV cache'] + bytes.decoding))
+})
+
+test('trained token rows count with their state, and have no copies that would hold them as they were', async () => {
+  const model = await load('Q4_K', LORA)
+  const [without, rows] = [LORA, { ...LORA, tokenRows: 3 } as PlannedTraining].map((trained) => planFor(model, { trained })) // prettier-ignore
+  expect([without!.settings.forward, rows!.settings.forward]).toEqual(['copies', 'own'])
+  const size = 2 * 3 * TINY.width * 4 // embedding and head
+  expect(rows!.bytes.adapter - without!.bytes.adapter).toBe(2 * size)
+  expect(rows!.bytes.gradients - without!.bytes.gradients).toBe(size)
+  expect(rows!.bytes.optimizer - without!.bytes.optimizer).toBe(2 * size)
+})
+
 test('a device with memory of its own may leave boundaries to the host, where that has room', async () => {
   const model = await load('Q4_K', LORA)
   const request = { tokens: 1024, hostLimitBytes: PLENTY }
@@ -176,7 +215,7 @@ test.each([
   ['long rows', { tokens: 4096 }, /^Lower max_length .* packed rows are 4096 tokens/],
   [
     'many rollouts',
-    { tokens: 32, rollouts: { width: 256, contextTokens: 4096, promptTokens: 32 } },
+    { tokens: 32, rollouts: { width: 256, contextTokens: 4096, promptTokens: 32, fixedWidth: true } },
     /^Lower rollout_width \(256\)/
   ],
   ['a large rank', { tokens: 32, trained: { ...LORA, r: 512 } as PlannedTraining }, /^Lower lora\.r \(512\)/],

@@ -24,7 +24,14 @@ import type { TargetModule } from '../../shared/recipe.ts'
 
 /** What is trained, before any of it exists. */
 export type PlannedTraining =
-  { readonly kind: 'full' } | { readonly kind: 'lora'; readonly r: number; readonly targets: readonly TargetModule[] }
+  | { readonly kind: 'full' }
+  | {
+      readonly kind: 'lora'
+      readonly r: number
+      readonly targets: readonly TargetModule[]
+      /** Tokens whose rows of embedding and head are trained too. */
+      readonly tokenRows?: number
+    }
 
 export type LayerSketch = {
   readonly architecture: Architecture

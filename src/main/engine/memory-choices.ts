@@ -1,5 +1,6 @@
 /** The settings that a memory plan chooses from, and in words what each gives up. */
-import type { PlannedSettings } from './memory-plan.ts'
+import { cacheHolds } from './sampling-memory.ts'
+import type { PlannedRollouts, PlannedSampling, PlannedSettings } from './memory-plan.ts'
 
 const LARGE = { chunkQueries: 256, headRows: 64 } as const
 const SMALL = { chunkQueries: 64, headRows: 16 } as const
@@ -21,6 +22,28 @@ export const TRAINING_CHOICES: readonly PlannedSettings[] = [
   { forward: 'own', transposes: 'per layer', keep: 'none', ...SMALL },
   { forward: 'own', transposes: 'per layer', keep: 'none', boundaries: 'host', ...SMALL }
 ]
+
+/** Of sampling, from the fastest: half the cache by Q8_0 before half the width, as far as one sequence. */
+export function samplingSizes(
+  headDim: number,
+  { width, cacheType, fixedWidth }: PlannedRollouts
+): Pick<PlannedSampling, 'width' | 'cacheType'>[] {
+  const types = cacheType ? [cacheType] : (['f16', 'q8_0'] as const).filter((type) => cacheHolds(headDim, type))
+  const widths = [width]
+  while (!fixedWidth && widths.at(-1)! > 1) widths.push(widths.at(-1)! >> 1)
+  return widths.flatMap((some) => types.map((type) => ({ width: some, cacheType: type })))
+}
+
+/** Why sampling is so, the dearest first. */
+export function whySampling(sampling: PlannedSampling, asked: PlannedRollouts): string[] {
+  return [
+    sampling.width < asked.width && `${sampling.width} sequences are sampled at once: ${asked.width} would not fit`,
+    sampling.cacheType === 'q8_0' &&
+      asked.cacheType === undefined &&
+      'keys and values are kept in Q8_0: in F16 they would not fit',
+    sampling.memory === 'in turn' && 'sampling and training take their memory in turn: both at once would not fit'
+  ].filter((it) => it !== false)
+}
 
 /** Why these settings, the dearest first; one sentence each. */
 export function whyTraining(settings: PlannedSettings): string[] {

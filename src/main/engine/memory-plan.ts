@@ -3,6 +3,7 @@ import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import type { GgufInfo } from './gguf.ts'
 import type { PlannedTraining } from './layer-scratch.ts'
 import type { ForwardWeights } from './parameters.ts'
+import type { CacheType } from '../../shared/recipe.ts'
 import type { SamplingSize } from './sampling-memory.ts'
 import type { TrainerSettings } from './trainer.ts'
 import type { Transposes } from './weight-copies.ts'
@@ -14,12 +15,26 @@ export type PlannedBase = {
   readonly info: GgufInfo
 }
 
+/** Sequences at once at most, and the tokens of a prompt; the plan chooses the cache's type where none is named. */
+export type PlannedRollouts = SamplingSize & {
+  readonly promptTokens: number
+  /** The width is somebody's wish, not the plan's to lower. */
+  readonly fixedWidth?: boolean
+}
+
+/** How rollouts are sampled: `in turn`, the sampler's memory is there only while it samples, the trainer's only while it trains. */
+export type PlannedSampling = {
+  readonly width: number
+  readonly cacheType: CacheType
+  readonly memory: 'together' | 'in turn'
+}
+
 export type PlanRequest = {
   readonly trained: PlannedTraining
   /** Tokens of a packed row. */
   readonly tokens: number
-  /** What is sampled, and the tokens of a prompt; left out when nothing is. */
-  readonly rollouts?: SamplingSize & { readonly promptTokens: number }
+  /** What is sampled; left out when nothing is. */
+  readonly rollouts?: PlannedRollouts
   readonly limitBytes: number
   /** Host memory that a device may use for what it has no room for; left out where there is none beside its own. */
   readonly hostLimitBytes?: number
@@ -58,6 +73,8 @@ export type Plan = {
   readonly heldBytes: number
   readonly limitBytes: number
   readonly settings: PlannedSettings
+  /** Null when nothing is sampled. */
+  readonly sampling: PlannedSampling | null
   /** Why these settings, one sentence each. */
   readonly reasons: readonly string[]
   readonly fits: boolean

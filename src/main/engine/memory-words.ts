@@ -19,7 +19,9 @@ export function whatToChange(
     },
     {
       bytes: bytes['KV cache'] + bytes.decoding,
-      change: `Lower rollout_width (${rollouts?.width ?? 0}) or max_completion_length.`
+      change: rollouts?.fixedWidth
+        ? `Lower rollout_width (${rollouts.width}) or max_completion_length.`
+        : 'Lower max_completion_length or max_prompt_length.'
     },
     {
       bytes: bytes.adapter + bytes.gradients + bytes.optimizer,
@@ -62,11 +64,13 @@ export function printPlan(plan: Plan): string[] {
   const wide = Math.max(...rows.map(([, value]) => value.length))
   const lines = rows.map(([item, value]) => `${item.padEnd(12)}${value.padStart(wide)} MiB`)
   const { keep, chunkQueries, headRows } = plan.settings
+  const { sampling } = plan
   return [
     ...lines.slice(0, -1),
     `${lines.at(-1)!} of ${inMib(plan.limitBytes)} MiB allowed`,
     ...(plan.hostBytes > 0 ? [`and ${inMib(plan.hostBytes)} MiB of the host’s memory`] : []),
     `keep ${keep}, attention in chunks of ${chunkQueries} queries, head in chunks of ${headRows} tokens`,
+    ...(sampling ? [`${sampling.width} sequences at once, keys and values in ${sampling.cacheType}`] : []),
     ...plan.reasons,
     ...(plan.change === null ? [] : [plan.change])
   ]

@@ -7,8 +7,9 @@ import { isRopeFactors } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
 import { dataBytes } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
-import { TRAINING_CHOICES, whyTraining } from './memory-choices.ts'
-import type { Plan, PlanItem, PlannedBase, PlannedSettings, PlanRequest } from './memory-plan.ts'
+import type { LayerSketch } from './layer-scratch.ts'
+import { samplingSizes, TRAINING_CHOICES, whySampling, whyTraining } from './memory-choices.ts'
+import type { Plan, PlanItem, PlannedBase, PlannedSampling, PlannedSettings, PlanRequest } from './memory-plan.ts'
 import { activationBytes, boundaryBytes, headBytes, maskBytes, prefixBytes, waitingBytes } from './memory-sizes.ts'
 import { whatToChange } from './memory-words.ts'
 import { forwardType, transposeType } from './parameters.ts'
@@ -20,18 +21,47 @@ const F32 = 4
 
 /** Chooses the fastest settings that fit the limit; the smallest ones when none do. Loads and computes nothing. */
 export function planMemory(backend: Backend, model: PlannedBase, request: PlanRequest): Plan {
+  const measured = new Map<string, ReturnType<typeof layerScratch>>()
+  const scratchOf = (sketch: LayerSketch): ReturnType<typeof layerScratch> => {
+    const key = `${sketch.keep} ${sketch.chunkQueries} ${sketch.transposes}`
+    const known = measured.get(key) ?? layerScratch(backend, sketch)
+    measured.set(key, known)
+    return known
+  }
   let smallest: Plan | undefined
-  const hostless = request.hostLimitBytes === undefined
-  for (const settings of TRAINING_CHOICES) {
-    if (settings.boundaries === 'host' && hostless) continue
-    const plan = planFor(backend, model, request, settings)
+  for (const [settings, sampling] of choices(model.config.headDim, request)) {
+    const plan = planFor(backend, model, request, settings, sampling, scratchOf)
     if (plan.fits) return plan
     if (!smallest || plan.totalBytes < smallest.totalBytes) smallest = plan
   }
   return { ...smallest!, change: whatToChange(smallest!, request, model.config) }
 }
 
-function planFor(backend: Backend, model: PlannedBase, request: PlanRequest, settings: PlannedSettings): Plan {
+/** From the fastest to the smallest. */
+function* choices(
+  headDim: number,
+  { rollouts, hostLimitBytes, trained }: PlanRequest
+): Generator<readonly [PlannedSettings, PlannedSampling | null]> {
+  const sizes = rollouts ? samplingSizes(headDim, rollouts) : [null]
+  for (const size of sizes) {
+    for (const settings of TRAINING_CHOICES) {
+      if (settings.boundaries === 'host' && hostLimitBytes === undefined) continue
+      // Copies of the tables would hold the rows as they were.
+      if (settings.forward === 'copies' && trained.kind === 'lora' && trained.tokenRows) continue
+      if (size === null) yield [settings, null]
+      else for (const memory of ['together', 'in turn'] as const) yield [settings, { ...size, memory }]
+    }
+  }
+}
+
+function planFor(
+  backend: Backend,
+  model: PlannedBase,
+  request: PlanRequest,
+  settings: PlannedSettings,
+  sampling: PlannedSampling | null,
+  scratchOf: (sketch: LayerSketch) => ReturnType<typeof layerScratch>
+): Plan {
   const { architecture, config, info } = model
   const { trained, tokens, rollouts, limitBytes } = request
   const { forward, transposes, keep, boundaries = 'device', chunkQueries, headRows } = settings
@@ -78,45 +108,52 @@ function planFor(backend: Backend, model: PlannedBase, request: PlanRequest, set
             return [ne[0]! * trained.r, ne[1]! * trained.r]
           })
         )
-  const trainedBytes = sum(trainedSizes) * F32
+  const rowSizes =
+    trained.kind === 'lora' && trained.tokenRows
+      ? [...new Set(['token_embd.weight', config.head])].map(() => config.width * trained.tokenRows!)
+      : []
+  const adapterBytes = trained.kind === 'full' ? 0 : sum(trainedSizes) * F32
+  const rowBytesTrained = sum(rowSizes) * F32
+  const trainedBytes = sum(trainedSizes) * F32 + rowBytesTrained
   const sketch = { architecture, config, info, trained, tokens, keep, chunkQueries, transposes }
-  const scratch = layerScratch(
-    backend,
+  const scratch = scratchOf(
     request.transposeType === undefined ? sketch : { ...sketch, transposeType: request.transposeType }
   )
   const tableGradient = trained.kind === 'full' ? config.vocabulary * config.width * F32 : 0
   const bytes: Record<PlanItem, number> = {
     weights: request.ownWeights ? 2 * weights : weights,
     copies,
-    adapter: trained.kind === 'full' ? 0 : request.ownWeights ? 2 * trainedBytes : trainedBytes,
+    // a trained row is there as it is and as what it changed by
+    adapter: (request.ownWeights ? 2 : 1) * adapterBytes + 2 * rowBytesTrained,
     gradients: trainedBytes,
-    optimizer: 2 * trainedBytes + Math.max(...trainedSizes) * F32,
+    optimizer: 2 * trainedBytes + Math.max(...trainedSizes, ...rowSizes) * F32,
     boundaries: boundaryBytes(config, tokens, boundaries),
     activations: activationBytes(architecture, config, tokens, keep),
     masks: maskBytes(config, tokens, chunkQueries, rollouts ? rollouts.promptTokens : 0),
     scratch: scratch.forward + Math.max(scratch.backward, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
     'head chunk': headBytes(config, headRows, trained.kind === 'full'),
-    'KV cache': rollouts ? cacheBytes(config, rollouts) : 0,
-    decoding: rollouts ? decodingBytes(config, rollouts.width) : 0
+    'KV cache': rollouts ? cacheBytes(config, { ...rollouts, ...sampling }) : 0,
+    decoding: sampling ? decodingBytes(config, sampling.width) : 0
   }
   // Making the copies passes each weight through F32, before anything of a pass exists.
   const startup = Math.max(...made.map(({ passed }) => passed))
-  const later = sum(
-    (['boundaries', 'activations', 'masks', 'scratch', 'head chunk', 'KV cache', 'decoding'] as const).map(
-      (item) => bytes[item]
-    )
-  )
-  const released = bytes.boundaries + bytes.activations + bytes.masks + bytes.scratch
+  const training = bytes.boundaries + bytes.activations + bytes.masks + bytes.scratch
+  const decoding = bytes['KV cache'] + bytes.decoding
+  const phases = sampling?.memory === 'in turn' ? Math.max(training, decoding) : training + decoding
+  const later = bytes['head chunk'] + phases
+  const held = sum(Object.values(bytes)) - training - decoding
   const hostBytes = boundaries === 'host' ? waitingBytes(config, tokens) : 0
-  const totalBytes = sum(Object.values(bytes)) - later + Math.max(later, startup)
+  const totalBytes = held - bytes['head chunk'] + Math.max(later, startup)
   return {
     bytes,
     hostBytes,
     totalBytes,
-    heldBytes: sum(Object.values(bytes)) - released,
+    heldBytes: held + (sampling?.memory === 'in turn' ? 0 : decoding),
     limitBytes,
     settings,
+    sampling,
     reasons: [
+      ...(sampling && rollouts ? whySampling(sampling, rollouts) : []),
       ...whyTraining(settings),
       ...(startup > later ? ['the peak is at the start, while the weights are copied'] : [])
     ],
