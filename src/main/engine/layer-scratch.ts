@@ -133,10 +133,10 @@ function pretendedLayer(pretended: Pretended, sketch: LayerSketch, isCpu: boolea
 }
 
 /**
- * Bytes of scratch for the forward and for the backward of a layer; one row holding one sequence, seen whole, is the
+ * Bytes of scratch that the forward and the backward of a layer share; one row holding one sequence, seen whole, is the
  * dearest case.
  */
-export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: number; backward: number } {
+export function layerScratch(backend: Backend, sketch: LayerSketch): number {
   const { architecture, config, tokens, keep, chunkQueries, transposes } = sketch
   const pretended = new Pretended(backend, 256 + Math.ceil(tokens / chunkQueries))
   try {
@@ -188,13 +188,11 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: 
       g.run(g.cpy(architecture.backward(tape, x, dy), dxInto))
     })
     const transposing = transposes === 'cached' ? 0 : measured(transposingGraph(backend, copies, rows))
-    return {
-      forward: bytes((g) => {
-        const place = (_: string, node: Tensor): Tensor => (keep === 'all' ? pretended.place(node) : node)
-        g.run(pretended.place(architecture.forward(new Tape(g, about, { place }), x)))
-      }),
-      backward: Math.max(backward, transposing)
-    }
+    const forward = bytes((g) => {
+      const place = (_: string, node: Tensor): Tensor => (keep === 'all' ? pretended.place(node) : node)
+      g.run(pretended.place(architecture.forward(new Tape(g, about, { place }), x)))
+    })
+    return Math.max(forward, backward, transposing)
   } finally {
     pretended.dispose()
   }

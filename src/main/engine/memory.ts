@@ -21,8 +21,8 @@ const F32 = 4
 
 /** Chooses the fastest settings that fit the limit; the smallest ones when none do. Loads and computes nothing. */
 export function planMemory(backend: Backend, model: PlannedBase, request: PlanRequest): Plan {
-  const measured = new Map<string, ReturnType<typeof layerScratch>>()
-  const scratchOf = (sketch: LayerSketch): ReturnType<typeof layerScratch> => {
+  const measured = new Map<string, number>()
+  const scratchOf = (sketch: LayerSketch): number => {
     const key = `${sketch.keep} ${sketch.chunkQueries} ${sketch.transposes}`
     const known = measured.get(key) ?? layerScratch(backend, sketch)
     measured.set(key, known)
@@ -60,7 +60,7 @@ function planFor(
   request: PlanRequest,
   settings: PlannedSettings,
   sampling: PlannedSampling | null,
-  scratchOf: (sketch: LayerSketch) => ReturnType<typeof layerScratch>
+  scratchOf: (sketch: LayerSketch) => number
 ): Plan {
   const { architecture, config, info } = model
   const { trained, tokens, rollouts, limitBytes } = request
@@ -130,7 +130,7 @@ function planFor(
     boundaries: boundaryBytes(config, tokens, boundaries),
     activations: activationBytes(architecture, config, tokens, keep),
     masks: maskBytes(config, tokens, chunkQueries, rollouts ? rollouts.promptTokens : 0),
-    scratch: scratch.forward + Math.max(scratch.backward, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
+    scratch: Math.max(scratch, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
     'head chunk': headBytes(config, headRows, trained.kind === 'full'),
     'KV cache': rollouts ? cacheBytes(config, { ...rollouts, ...sampling }) : 0,
     decoding: sampling ? decodingBytes(config, sampling.width) : 0

@@ -43,7 +43,8 @@ type Graphs = {
   /** From the last layer's to the first's, then the embedding's: what is computed for each, in order. */
   readonly backward: readonly (readonly Graph[])[]
   readonly reference: readonly Graph[]
-  readonly allocators: readonly GraphAllocator[]
+  /** One for all: of no graph's scratch does another read anything, what stays lies in the activations. */
+  readonly allocator: GraphAllocator
 }
 
 export class Trainer {
@@ -178,7 +179,7 @@ export class Trainer {
       })
       .reverse()
     const embed = this.#embeddingGraphs(activations)
-    const allocators = [new GraphAllocator(model.backend), new GraphAllocator(model.backend)]
+    const allocator = new GraphAllocator(model.backend)
     const allForward = [embed.forward, ...forward]
     const allReference = reference === forward ? [] : reference
     const allBackward = embed.backward ? [...backward, [embed.backward]] : backward
@@ -187,11 +188,10 @@ export class Trainer {
       forward: allForward,
       reference: reference === forward ? allForward : [embed.forward, ...reference],
       backward: allBackward,
-      allocators
+      allocator
     }
     try {
-      allocators[0]!.allocate(...allForward, ...allReference)
-      allocators[1]!.allocate(...allBackward.flat())
+      allocator.allocate(...allForward, ...allReference, ...allBackward.flat())
     } catch (error) {
       this.#dropGraphs() // they have no memory: the next pass must not compute them
       throw error
@@ -248,7 +248,7 @@ export class Trainer {
     return {
       activations: this.#activations?.bytes ?? 0,
       host: this.#activations?.hostBytes ?? 0,
-      scratch: this.#graphs?.allocators.reduce((sum, it) => sum + it.bytes, 0) ?? 0,
+      scratch: this.#graphs?.allocator.bytes ?? 0,
       head: this.#head.bytes
     }
   }
@@ -257,7 +257,7 @@ export class Trainer {
     if (!this.#graphs) return
     for (const graph of new Set([...this.#graphs.forward, ...this.#graphs.reference, ...this.#graphs.backward.flat()]))
       graph.dispose()
-    for (const allocator of this.#graphs.allocators) allocator.dispose()
+    this.#graphs.allocator.dispose()
     this.#graphs = null
   }
 
