@@ -47,6 +47,7 @@ export type PlanRequest = {
 
 export const PLAN_ITEMS = [
   'weights',
+  'vocabulary',
   'copies',
   'adapter',
   'gradients',

@@ -1,7 +1,7 @@
 /**
  * The memory plan: what a run will hold, in bytes, and the settings that make it fit, before anything is loaded.
  * Weights, adapter, gradients, state, boundaries and activations are exact; scratch is asked of ggml's allocator; what
- * llama.cpp takes beside its cache to decode is an estimate.
+ * llama.cpp takes beside its cache to decode, and what a vocabulary takes, are estimates. Not counted: the rest of Node's heap.
  */
 import { isRopeFactors } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
@@ -10,7 +10,15 @@ import { layerScratch } from './layer-scratch.ts'
 import type { LayerSketch } from './layer-scratch.ts'
 import { samplingSizes, TRAINING_CHOICES, whySampling, whyTraining } from './memory-choices.ts'
 import type { Plan, PlanItem, PlannedBase, PlannedSampling, PlannedSettings, PlanRequest } from './memory-plan.ts'
-import { activationBytes, boundaryBytes, headBytes, maskBytes, prefixBytes, waitingBytes } from './memory-sizes.ts'
+import {
+  activationBytes,
+  boundaryBytes,
+  headBytes,
+  maskBytes,
+  prefixBytes,
+  vocabularyBytes,
+  waitingBytes
+} from './memory-sizes.ts'
 import { whatToChange } from './memory-words.ts'
 import { forwardType, transposeType } from './parameters.ts'
 import { cacheBytes, decodingBytes } from './sampling-memory.ts'
@@ -122,6 +130,7 @@ function planFor(
   const tableGradient = trained.kind === 'full' ? config.vocabulary * config.width * F32 : 0
   const bytes: Record<PlanItem, number> = {
     weights: request.ownWeights ? 2 * weights : weights,
+    vocabulary: backend.isCpu ? vocabularyBytes(config) : 0,
     copies,
     // a trained row is there as it is and as what it changed by
     adapter: (request.ownWeights ? 2 : 1) * adapterBytes + 2 * rowBytesTrained,
