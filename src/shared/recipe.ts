@@ -84,9 +84,11 @@ export type SamplingSettings = z.infer<typeof SamplingSettings>
 /** How the sampler keeps keys and values. */
 const cacheType = z
   .enum(['f16', 'q8_0'])
-  .default('f16')
-  .describe('keys and values while sampling; q8_0: about half the memory, heads must be multiples of 32')
-export type CacheType = z.infer<typeof cacheType>
+  .optional()
+  .describe(
+    'keys and values while sampling; q8_0: about half the memory, heads must be multiples of 32; default: f16, q8_0 where only that fits'
+  )
+export type CacheType = NonNullable<z.infer<typeof cacheType>>
 
 /** How answers are sampled when they are measured or shown: the report's advice. */
 export const AnsweringSettings = SamplingSettings.extend({
@@ -123,7 +125,13 @@ const runSettings = {
   seed: z.number().int().default(0),
   device: Device,
   threads: count.optional().describe('default: the processors this process may use'),
-  memory_limit_mib: count.optional().describe('default: 80 % of what is free on the device'),
+  memory_limit_mib: count
+    .optional()
+    .describe('default: 80 % of what is free on the device; the fastest settings that fit are chosen, and said'),
+  rehearsal: z
+    .boolean()
+    .default(true)
+    .describe('the longest batch runs once before the first step, so that a run without room fails at once'),
   system_message: z.string().optional().describe('default: the recipe’s reasoning system message'),
   save_steps: count.optional(),
   save_minutes: z.number().positive().default(10),
@@ -179,7 +187,10 @@ export const GrpoRecipe = z.strictObject({
   num_generations: count.min(2).default(8).describe('G; report: 8'),
   max_prompt_length: count.default(512),
   max_completion_length: count.default(512).describe('report: 31744'),
-  rollout_width: count.max(256).optional().describe('sequences decoded at once'),
+  rollout_width: count
+    .max(256)
+    .optional()
+    .describe('sequences decoded at once; default: as many as fit and are of use'),
   cache_type: cacheType,
   sampling: SamplingSettings.prefault({}).describe(
     'the loss is of the policy under this temperature (as in TRL) and before top_k, top_p and min_p: what those filter out is not in it'

@@ -118,7 +118,7 @@ async function trainerOf(
 ): Promise<{ trainer: Trainer; optimizer: AdamW; adapter: Awaited<ReturnType<typeof createAdapter>> }> {
   const adapter = await createAdapter(model, lora, 1)
   const { settings } = planTrainer(adapter, { rowTokens }, () => undefined)
-  const parameters = new Parameters(model, { kind: 'adapter', adapter }, { forward: settings.forward })
+  const parameters = new Parameters(model, { kind: 'adapter', adapter }, settings)
   const trainer = new Trainer(parameters, { ...settings, ...(keep && { keep }) })
   return { trainer, optimizer: new AdamW(parameters, ADAMW), adapter }
 }

@@ -62,7 +62,7 @@ export function passOf(
   config: ModelConfig,
   chunkQueries: number
 ): { pass: Pass; activations: Activations } {
-  const activations = own(new Activations(rig.backend, architecture, config, T, 'none'))
+  const activations = own(new Activations(rig.backend, architecture, config, T, { keep: 'none' }))
   const { chunks } = activations.load(ROW, chunkQueries)
   const { positions, scratch } = activations
   return { pass: { positions, chunks, scratch, contextTokens: 128 }, activations }

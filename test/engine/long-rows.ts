@@ -5,7 +5,7 @@ import type { Backend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import type { PlannedTraining } from '../../src/main/engine/layer-scratch.ts'
 import { planMemory } from '../../src/main/engine/memory.ts'
-import type { Plan } from '../../src/main/engine/memory.ts'
+import type { Plan } from '../../src/main/engine/memory-plan.ts'
 import type { Model } from '../../src/main/engine/model.ts'
 import { llama } from '../../src/main/engine/arch/llama.ts'
 import { modulesOf } from '../../src/main/engine/arch/targets.ts'
@@ -46,7 +46,7 @@ export async function takenBy(
 ): Promise<{ planned: number; counted: number; grown: number }> {
   const { bytes, settings } = plansFor(model, tokens)[1]
   const adapter = own(await createAdapter(model, LoraSettings.parse({ r: 4 }), 1))
-  const trainer = own(new Trainer(own(new Parameters(model, { kind: 'adapter', adapter })), settings))
+  const trainer = own(new Trainer(own(new Parameters(model, { kind: 'adapter', adapter }, settings)), settings))
   // one predicted token: the memory and the attention are those of the whole row, the head's time is not
   const ids = Int32Array.from({ length: tokens }, (_, t) => 3 + (t % 100))
   const [row] = pack(

@@ -10,8 +10,10 @@ import { Activations } from '../../src/main/engine/activations.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import type { PlannedTraining } from '../../src/main/engine/layer-scratch.ts'
-import { PLAN_ITEMS, planMemory, printPlan, requirePlan } from '../../src/main/engine/memory.ts'
-import type { Plan, PlanRequest } from '../../src/main/engine/memory.ts'
+import { planMemory } from '../../src/main/engine/memory.ts'
+import { PLAN_ITEMS } from '../../src/main/engine/memory-plan.ts'
+import type { Plan, PlanRequest } from '../../src/main/engine/memory-plan.ts'
+import { printPlan, requirePlan } from '../../src/main/engine/memory-words.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
 import type { Model } from '../../src/main/engine/model.ts'
 import { Parameters } from '../../src/main/engine/parameters.ts'
@@ -46,12 +48,12 @@ async function load(base: FileType | 'tied', trained: PlannedTraining): Promise<
 const planFor = (model: Model, request: Partial<PlanRequest>): Plan =>
   planMemory(model.backend, model, { trained: LORA, tokens: 256, limitBytes: PLENTY, ...request })
 
-/** A limit at which activations cannot be kept, and one at which only the smallest chunks are left. */
-function tightLimits(model: Model, request: Partial<PlanRequest>): { none: number; smallest: number } {
-  const copies = planFor(model, request)
-  const keepAll = planFor(model, { ...request, limitBytes: copies.totalBytes - 1 })
-  const none = (keepAll.settings.keep === 'all' ? keepAll : copies).totalBytes - 1
-  return { none, smallest: planFor(model, { ...request, limitBytes: none }).totalBytes - 1 }
+/** Every plan that a shrinking limit leads to, the one that fits nothing last. */
+function chosenBy(model: Model, request: Partial<PlanRequest>): Plan[] {
+  const chosen: Plan[] = []
+  for (let limitBytes = PLENTY; chosen.at(-1)?.fits !== false; limitBytes = chosen.at(-1)!.totalBytes - 1)
+    chosen.push(planFor(model, { ...request, limitBytes }))
+  return chosen
 }
 
 describe.each([
@@ -67,12 +69,15 @@ describe.each([
       trained.kind === 'full'
         ? null
         : own(await createAdapter(model, LoraSettings.parse({ r: trained.r, target_modules: trained.targets }), 1))
-    const { none } = tightLimits(model, { trained, tokens })
-    const keeps = [PLENTY, none].map((limitBytes) => {
-      const { bytes, settings } = planFor(model, { trained, tokens, limitBytes })
-      const { forward } = settings
+    const plans = chosenBy(model, { trained, tokens }).slice(0, -1)
+    const differing = plans.filter(
+      ({ settings: { keep, transposes } }, i) =>
+        plans.findIndex(({ settings: it }) => it.keep === keep && it.transposes === transposes) === i
+    )
+    for (const { bytes, settings } of differing) {
+      const { forward, transposes } = settings
       const parameters = own(
-        new Parameters(model, adapter ? { kind: 'adapter', adapter } : { kind: 'full' }, { forward })
+        new Parameters(model, adapter ? { kind: 'adapter', adapter } : { kind: 'full' }, { forward, transposes })
       )
       const trainer = new Trainer(parameters, settings)
       // one predicted token: the memory is that of the whole row, the time is not
@@ -97,9 +102,9 @@ describe.each([
         ['copies', bytes.copies, held.copies]
       ]
       for (const [name, ours, theirs] of pairs) expect(Math.abs(ours / theirs - 1), name).toBeLessThan(0.02)
-      return settings.keep
-    })
-    expect(keeps).toEqual(['all', 'none'])
+    }
+    expect(new Set(differing.map(({ settings }) => settings.keep))).toEqual(new Set(['all', 'none']))
+    expect(differing.length).toBeGreaterThan(2)
   })
 })
 
@@ -122,7 +127,7 @@ test.each([
   for (const chunkQueries of [256, 64]) {
     const planned = planFor(model, { trained: FEW, tokens, limitBytes: chunkQueries === 256 ? PLENTY : 1 })
     expect(planned.settings.chunkQueries).toBe(chunkQueries)
-    const activations = own(new Activations(model.backend, model.architecture, model.config, tokens, 'all'))
+    const activations = own(new Activations(model.backend, model.architecture, model.config, tokens, { keep: 'all' }))
     const without = activations.bytes
     activations.load(row!, chunkQueries)
     const taken = activations.bytes - without
@@ -134,25 +139,83 @@ test.each([
 
 test('the fastest settings that fit are chosen, and the reason given', async () => {
   const model = await load('Q4_K', LORA)
-  const chosen: Plan[] = []
-  for (let limitBytes = PLENTY; chosen.at(-1)?.fits !== false; limitBytes = chosen.at(-1)!.totalBytes - 1)
-    chosen.push(planFor(model, { tokens: 1024, limitBytes }))
+  const chosen = chosenBy(model, { tokens: 1024 })
+  const large = { chunkQueries: 256, headRows: 64, fits: true }
+  const small = { chunkQueries: 64, headRows: 16, fits: true }
   expect(chosen.map(({ settings, fits }) => ({ ...settings, fits }))).toEqual([
-    { forward: 'copies', keep: 'all', chunkQueries: 256, headRows: 64, fits: true },
-    { forward: 'own', keep: 'all', chunkQueries: 256, headRows: 64, fits: true },
-    { forward: 'own', keep: 'none', chunkQueries: 256, headRows: 64, fits: true },
-    { forward: 'own', keep: 'none', chunkQueries: 64, headRows: 16, fits: true },
-    { forward: 'own', keep: 'none', chunkQueries: 64, headRows: 16, fits: false }
+    { forward: 'copies', transposes: 'cached', keep: 'all', ...large },
+    { forward: 'own', transposes: 'cached', keep: 'all', ...large },
+    { forward: 'own', transposes: 'per layer', keep: 'all', ...large },
+    { forward: 'own', transposes: 'cached', keep: 'none', ...large },
+    { forward: 'own', transposes: 'per layer', keep: 'none', ...large },
+    { forward: 'own', transposes: 'cached', keep: 'none', ...small },
+    { forward: 'own', transposes: 'per layer', keep: 'none', ...small },
+    { forward: 'own', transposes: 'per layer', keep: 'none', ...small, fits: false }
   ])
-  expect(new Set(chosen.map(({ reasons }) => reasons[0])).size).toBe(4)
-  expect(chosen.slice(0, 4).every((plan) => requirePlan(plan) === plan)).toBe(true)
+  expect(new Set(chosen.map(({ reasons }) => reasons.join())).size).toBe(chosen.length - 1)
+  expect(chosen.slice(0, -1).every((plan) => requirePlan(plan) === plan)).toBe(true)
+})
+
+test('rollouts: in turn with training, then smaller keys and values, then fewer at once; a named width or type stays', async () => {
+  const model = await load('F32', LORA)
+  const rollouts = { width: 64, contextTokens: 1024, promptTokens: 64 }
+  const met = (more: object): string[] => {
+    const plans = chosenBy(model, { tokens: 64, rollouts: { ...rollouts, ...more } }).filter(({ fits }) => fits)
+    const said = plans.map(({ sampling: it }) => `${it!.width} ${it!.cacheType} ${it!.memory}`)
+    return said.filter((it, i) => said.indexOf(it) === i)
+  }
+  const wide = ['64 f16 together', '64 f16 in turn', '64 q8_0 together', '64 q8_0 in turn']
+  expect(met({}).slice(0, 5)).toEqual([...wide, '32 f16 in turn'])
+  expect(met({}).at(-1)).toMatch(/^[12] q8_0 in turn$/)
+  expect(met({ fixedWidth: true })).toEqual(wide)
+  expect(met({ fixedWidth: true, cacheType: 'f16' })).toEqual(['64 f16 together', '64 f16 in turn'])
+  const narrow = chosenBy(model, { tokens: 64, rollouts }).find(
+    ({ sampling: it }) => it!.width === 32 && it!.cacheType === 'q8_0' && it!.memory === 'in turn'
+  )
+  expect(narrow!.reasons).toEqual(
+    expect.arrayContaining([
+      '32 sequences are sampled at once: 64 would not fit',
+      'keys and values are kept in Q8_0: in F16 they would not fit',
+      'sampling and training take their memory in turn: both at once would not fit'
+    ])
+  )
+  const [together, inTurn] = [planFor(model, { rollouts }), planFor(model, { rollouts, limitBytes: planFor(model, { rollouts }).totalBytes - 1 })] // prettier-ignore
+  const { bytes } = together
+  const training = bytes.boundaries + bytes.activations + bytes.masks + bytes.scratch
+  expect(together.totalBytes - inTurn.totalBytes).toBe(Math.min(training, bytes['KV cache'] + bytes.decoding))
+})
+
+test('trained token rows count with their state, and have no copies that would hold them as they were', async () => {
+  const model = await load('Q4_K', LORA)
+  const [without, rows] = [LORA, { ...LORA, tokenRows: 3 } as PlannedTraining].map((trained) => planFor(model, { trained })) // prettier-ignore
+  expect([without!.settings.forward, rows!.settings.forward]).toEqual(['copies', 'own'])
+  const size = 2 * 3 * TINY.width * 4 // embedding and head
+  expect(rows!.bytes.adapter - without!.bytes.adapter).toBe(2 * size)
+  expect(rows!.bytes.gradients - without!.bytes.gradients).toBe(size)
+  expect(rows!.bytes.optimizer - without!.bytes.optimizer).toBe(2 * size)
+})
+
+test('a device with memory of its own may leave boundaries to the host, where that has room', async () => {
+  const model = await load('Q4_K', LORA)
+  const request = { tokens: 1024, hostLimitBytes: PLENTY }
+  const chosen = chosenBy(model, request).filter(({ fits }) => fits)
+  const hosted = chosen.find(({ settings }) => settings.boundaries === 'host')!
+  expect(hosted.hostBytes).toBe((TINY.layers - 1) * TINY.width * 1024 * 4)
+  expect(hosted.reasons.join()).toMatch(/waits in host memory/)
+  expect(printPlan(hosted)).toContain(`and ${(hosted.hostBytes / MIB).toFixed(1)} MiB of the host’s memory`)
+  const limits = { tokens: 1024, limitBytes: hosted.totalBytes }
+  expect(planFor(model, { ...limits, hostLimitBytes: hosted.hostBytes }).settings).toEqual(hosted.settings)
+  expect(planFor(model, { ...limits, hostLimitBytes: hosted.hostBytes - 1 }).settings.boundaries).toBeUndefined()
+  expect(planFor(model, limits).hostBytes).toBe(0)
+  const kept = chosen.find(({ settings: { keep, boundaries } }) => keep === 'none' && boundaries === undefined)!
+  expect(kept.bytes.boundaries - hosted.bytes.boundaries).toBe(hosted.hostBytes)
 })
 
 test.each([
   ['long rows', { tokens: 4096 }, /^Lower max_length .* packed rows are 4096 tokens/],
   [
     'many rollouts',
-    { tokens: 32, rollouts: { width: 256, contextTokens: 4096, promptTokens: 32 } },
+    { tokens: 32, rollouts: { width: 256, contextTokens: 4096, promptTokens: 32, fixedWidth: true } },
     /^Lower rollout_width \(256\)/
   ],
   ['a large rank', { tokens: 32, trained: { ...LORA, r: 512 } as PlannedTraining }, /^Lower lora\.r \(512\)/],
@@ -163,7 +226,6 @@ test.each([
   const needed = planFor(model, { ...request, limitBytes: 1 }).totalBytes
   const plan = planFor(model, { ...request, limitBytes: Math.floor(needed * 0.9) })
   expect(plan.fits).toBe(false)
-  expect(plan.settings.keep).toBe('none')
   expect(plan.change).toMatch(change)
   const refused = (): AppError => {
     try {

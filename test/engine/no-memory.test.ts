@@ -45,7 +45,7 @@ const MAKERS: Readonly<
 > = {
   'a sampler': (_, model) => new Sampler(model, { width: 2, contextTokens: 64 }),
   'every weight’s parameters': (_, model) => new Parameters(model, { kind: 'full' }),
-  activations: (broken, { architecture, config }) => new Activations(broken, architecture, config, 64, 'all'),
+  activations: (broken, { architecture, config }) => new Activations(broken, architecture, config, 64, { keep: 'all' }),
   'an adapter': (_, model) => createAdapter(model, LoraSettings.parse({ r: 2 }), 1),
   'a trainer': (_, model, parameters) =>
     new Trainer(weakened(parameters, model), { keep: 'all', chunkQueries: 64, headRows: 8 }),

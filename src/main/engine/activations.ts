@@ -6,11 +6,18 @@ import { chunkBounds, KEY_GRAIN, keyCount, maskOf } from './attention-chunks.ts'
 import type { Bounds } from './attention-chunks.ts'
 import type { Backend } from './backend.ts'
 import type { PackedBatch } from './batch.ts'
-import { TensorPool, TYPE, write } from './tensor.ts'
+import { orDispose } from './ffi/owned.ts'
+import { copyTensor, TensorPool, TYPE, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
 /** `all`: what each layer's backward needs stays; `none`: only boundaries stay and the backward computes the rest again. */
 export type Keep = 'all' | 'none'
+
+/**
+ * Where the residual stream between layers waits for the backward: on the device, or in the host's memory with two of it on
+ * the device, the one a layer reads and the one it writes.
+ */
+export type Boundaries = 'device' | 'host'
 
 export class Activations {
   readonly tokens: number
@@ -18,18 +25,26 @@ export class Activations {
   readonly pool: TensorPool
   readonly tokenIds: Tensor // I32 [T]
   readonly positions: Tensor // I32 [T]
-  /** Residual stream before each layer, and after the last [d, T]. */
+  /** Residual stream before each layer, and after the last [d, T]; with boundaries on the host, two taken in turn. */
   readonly boundaries: readonly Tensor[]
   /** Gradient of the residual stream [d, T + 1], two taken in turn; the last column is a bin for padded rows. */
   readonly gradients: readonly [Tensor, Tensor]
   /** By layer; with keep `none` one set serves all layers. */
   readonly kept: readonly Readonly<Record<string, Tensor>>[]
   readonly scratch: AttentionScratch
+  /** Boundaries of all layers but the last, whose own is still on the device when the backward begins. */
+  readonly #host: { readonly pool: TensorPool; readonly boundaries: readonly Tensor[] } | null
   #masks: { pool: TensorPool; chunks: Pass['chunks']; key: string } | null = null
   readonly #backend: Backend
   readonly #windows: readonly number[]
 
-  constructor(backend: Backend, architecture: Architecture, config: ModelConfig, tokens: number, keep: Keep) {
+  constructor(
+    backend: Backend,
+    architecture: Architecture,
+    config: ModelConfig,
+    tokens: number,
+    { keep, boundaries = 'device' }: { readonly keep: Keep; readonly boundaries?: Boundaries | undefined }
+  ) {
     const pool = new TensorPool(backend, config.layers * 12 + 64)
     const f32 = (...ne: readonly number[]): Tensor => pool.add(TYPE.F32, ...ne)
     this.#backend = backend
@@ -39,7 +54,8 @@ export class Activations {
     this.pool = pool
     this.tokenIds = pool.add(TYPE.I32, tokens)
     this.positions = pool.add(TYPE.I32, tokens)
-    this.boundaries = Array.from({ length: config.layers + 1 }, () => f32(config.width, tokens))
+    const some = Array.from({ length: boundaries === 'host' ? 2 : config.layers + 1 }, () => f32(config.width, tokens))
+    this.boundaries = Array.from({ length: config.layers + 1 }, (_, layer) => some[layer % some.length]!)
     this.gradients = [f32(config.width, tokens + 1), f32(config.width, tokens + 1)]
     const sizes = Object.entries(architecture.kept(config, tokens)).filter(([name]) => keep === 'all' || name === 'o')
     const sets = keep === 'all' ? config.layers : 1
@@ -51,6 +67,19 @@ export class Activations {
       dv: f32(config.headDim, tokens, config.keyHeads)
     }
     pool.allocate()
+    this.#host = boundaries === 'host' ? orDispose([pool], () => onHost(backend, config, tokens)) : null
+  }
+
+  /** After a layer was given its boundary: sets it aside, where the device has no room for all of them. */
+  setAside(layer: number): void {
+    const waiting = this.#host?.boundaries[layer]
+    if (waiting) copyTensor(this.#backend, this.boundaries[layer]!, waiting)
+  }
+
+  /** Before a layer's backward: brings its boundary back. */
+  bringBack(layer: number): void {
+    const waiting = this.#host?.boundaries[layer]
+    if (waiting) copyTensor(this.#backend, waiting, this.boundaries[layer]!)
   }
 
   /**
@@ -85,14 +114,31 @@ export class Activations {
     return { chunks, key }
   }
 
+  /** Bytes of host memory, where boundaries wait there. */
+  get hostBytes(): number {
+    return this.#host?.pool.bytes ?? 0
+  }
+
+  /** Bytes on the device. */
   get bytes(): number {
     return this.pool.bytes + (this.#masks?.pool.bytes ?? 0)
   }
 
   dispose(): void {
     this.#masks?.pool.dispose()
+    this.#host?.pool.dispose()
     this.pool.dispose()
   }
+}
+
+function onHost(
+  backend: Backend,
+  { layers, width }: ModelConfig,
+  tokens: number
+): { pool: TensorPool; boundaries: Tensor[] } {
+  const pool = new TensorPool(backend, layers + 1, 'host')
+  const boundaries = Array.from({ length: layers - 1 }, () => pool.add(TYPE.F32, width, tokens))
+  return { pool: pool.allocate(), boundaries }
 }
 
 const shapeOf = ({ start, keys, causal, before }: Bounds): string =>

@@ -12,6 +12,10 @@ export type Backend = {
   /** The `ggml_backend_dev_t`. */
   readonly device: Pointer
   readonly bufferType: Pointer
+  /** Of host memory that the device copies from and to fast: pinned where the driver offers it. */
+  readonly hostBufferType: Pointer
+  /** Whether the device has memory that is not the host's, so that something can be moved from one to the other. */
+  readonly ownsMemory: boolean
   /** `CPU`, `CUDA0`, … and what the driver calls it. */
   readonly name: string
   readonly description: string
@@ -70,6 +74,10 @@ export function openBackend(options: { gpu?: Gpu | null; threads?: number } = {}
     },
     device,
     bufferType: ggml.backend_get_default_buffer_type(handle)!,
+    hostBufferType:
+      ggml.backend_dev_host_buffer_type(device) ??
+      ggml.backend_dev_buffer_type(registry.backend_dev_by_type(DEVICE_TYPE.cpu))!,
+    ownsMemory: gpu !== null && gpu !== 'metal' && ggml.backend_dev_type(device) === DEVICE_TYPE.gpu,
     name: ggml.backend_dev_name(device),
     description: ggml.backend_dev_description(device),
     isCpu: gpu === null,

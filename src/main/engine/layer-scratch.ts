@@ -18,11 +18,20 @@ import { transposeType } from './parameters.ts'
 import { layerCapacity } from './trainer.ts'
 import { contiguousStrides, shape, TYPE } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
+import { transposingGraph } from './weight-copies.ts'
+import type { Transposes } from './weight-copies.ts'
 import type { TargetModule } from '../../shared/recipe.ts'
 
 /** What is trained, before any of it exists. */
 export type PlannedTraining =
-  { readonly kind: 'full' } | { readonly kind: 'lora'; readonly r: number; readonly targets: readonly TargetModule[] }
+  | { readonly kind: 'full' }
+  | {
+      readonly kind: 'lora'
+      readonly r: number
+      readonly targets: readonly TargetModule[]
+      /** Tokens whose rows of embedding and head are trained too. */
+      readonly tokenRows?: number
+    }
 
 export type LayerSketch = {
   readonly architecture: Architecture
@@ -32,6 +41,7 @@ export type LayerSketch = {
   readonly tokens: number
   readonly keep: Keep
   readonly chunkQueries: number
+  readonly transposes: Transposes
   readonly transposeType?: number
 }
 
@@ -123,11 +133,11 @@ function pretendedLayer(pretended: Pretended, sketch: LayerSketch, isCpu: boolea
 }
 
 /**
- * Bytes of scratch for the forward and for the backward of a layer; one row holding one sequence, seen whole, is the
+ * Bytes of scratch that the forward and the backward of a layer share; one row holding one sequence, seen whole, is the
  * dearest case.
  */
-export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: number; backward: number } {
-  const { architecture, config, tokens, keep, chunkQueries } = sketch
+export function layerScratch(backend: Backend, sketch: LayerSketch): number {
+  const { architecture, config, tokens, keep, chunkQueries, transposes } = sketch
   const pretended = new Pretended(backend, 256 + Math.ceil(tokens / chunkQueries))
   try {
     const layer = pretendedLayer(pretended, sketch, backend.isCpu)
@@ -149,11 +159,16 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: 
     const slots = Object.fromEntries(
       Object.entries(architecture.kept(config, tokens)).map(([name, ne]) => [name, f32(...ne)])
     )
+    const copies = Object.values(layer.linears).map(({ weight, transposed }) => ({
+      weight,
+      into: transposed!,
+      transposed: true
+    }))
+    const rows = pretended.add(TYPE.I32, Math.max(...copies.map(({ weight }) => weight.ne[1])))
     const [x, dy, dxInto] = [f32(config.width, tokens), f32(config.width, tokens), f32(config.width, tokens)]
     pretended.settle()
 
-    const bytes = (describe: (g: Graph) => void): number => {
-      const g = new Graph(backend, layerCapacity(chunks.length))
+    const measured = (g: Graph, describe: (g: Graph) => void = () => undefined): number => {
       const allocator = new GraphAllocator(backend)
       try {
         describe(g)
@@ -163,19 +178,21 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): { forward: 
         g.dispose()
       }
     }
+    const bytes = (describe: (g: Graph) => void): number =>
+      measured(new Graph(backend, layerCapacity(chunks.length)), describe)
     // as Trainer builds them
     const about = { config, layer, pass, slots }
-    return {
-      forward: bytes((g) => {
-        const place = (_: string, node: Tensor): Tensor => (keep === 'all' ? pretended.place(node) : node)
-        g.run(pretended.place(architecture.forward(new Tape(g, about, { place }), x)))
-      }),
-      backward: bytes((g) => {
-        const tape = new Tape(g, about, keep === 'all' ? { saved: slots } : {})
-        if (keep === 'none') architecture.forward(tape, x)
-        g.run(g.cpy(architecture.backward(tape, x, dy), dxInto))
-      })
-    }
+    const backward = bytes((g) => {
+      const tape = new Tape(g, about, keep === 'all' ? { saved: slots } : {})
+      if (keep === 'none') architecture.forward(tape, x)
+      g.run(g.cpy(architecture.backward(tape, x, dy), dxInto))
+    })
+    const transposing = transposes === 'cached' ? 0 : measured(transposingGraph(backend, copies, rows))
+    const forward = bytes((g) => {
+      const place = (_: string, node: Tensor): Tensor => (keep === 'all' ? pretended.place(node) : node)
+      g.run(pretended.place(architecture.forward(new Tape(g, about, { place }), x)))
+    })
+    return Math.max(forward, backward, transposing)
   } finally {
     pretended.dispose()
   }

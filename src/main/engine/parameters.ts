@@ -7,13 +7,15 @@ import type { Layer } from './arch/architecture.ts'
 import type { Adapter } from './adapter.ts'
 import type { Linear } from './blocks/linear.ts'
 import type { Norm } from './blocks/norm.ts'
-import { Held, orDispose } from './ffi/owned.ts'
-import { Graph, GraphAllocator } from './graph.ts'
+import { orDispose } from './ffi/owned.ts'
+import type { Graph } from './graph.ts'
 import type { Model } from './model.ts'
 import { AppError } from '../../shared/errors.ts'
 import { TrainedRows } from './trained-rows.ts'
-import { TensorPool, TYPE, write } from './tensor.ts'
+import { TensorPool, TYPE } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
+import { WeightCopies } from './weight-copies.ts'
+import type { Transposes } from './weight-copies.ts'
 
 /** One trained tensor. `group` chooses its learning rate: LoRA+ gives `b` a higher one. */
 export type Parameter = {
@@ -29,9 +31,13 @@ export type Trained = { readonly kind: 'adapter'; readonly adapter: Adapter } | 
 
 /**
  * In which types the frozen matrices are multiplied. Forward: as the base has them (`own`), or through copies in the type
- * `forwardType` finds fastest. Backward: see `transposeType`, unless it is given.
+ * `forwardType` finds fastest. Backward: see `transposeType`, unless it is given; cached where nothing is said.
  */
-export type ComputeTypes = { readonly forward?: ForwardWeights; readonly transposeType?: number }
+export type ComputeTypes = {
+  readonly forward?: ForwardWeights
+  readonly transposes?: Transposes | undefined
+  readonly transposeType?: number
+}
 export type ForwardWeights = 'own' | 'copies'
 
 export type ParameterOptions = ComputeTypes & {
@@ -53,8 +59,7 @@ export class Parameters {
   readonly embedding: { readonly weight: Tensor; readonly gradient: Tensor | null }
   readonly #gradients: TensorPool
   readonly #moments: TensorPool
-  readonly #pool: TensorPool
-  readonly #copies: { weight: Tensor; into: Tensor; transposed: boolean }[] = []
+  readonly #copies: WeightCopies
 
   /** Throws AppError('memory'), AppError('model') for a base that lacks a weight; then nothing native is left. */
   constructor(model: Model, trained: Trained, options: ParameterOptions = {}) {
@@ -87,7 +92,7 @@ export class Parameters {
     for (const { name, value } of rows?.tables ?? []) values.push({ name: `${name}.rows`, group: 'weight', value })
     this.#gradients = new TensorPool(backend, values.length + 1)
     this.#moments = new TensorPool(backend, values.length * 2 + 1)
-    this.#pool = new TensorPool(backend, config.layers * 48 + 8)
+    this.#copies = new WeightCopies(backend, config.layers)
     this.list = values.map((value) => ({
       ...value,
       gradient: this.#gradients.add(TYPE.F32, ...value.value.ne),
@@ -102,17 +107,16 @@ export class Parameters {
     }
     const pairs = new Map(trained.kind === 'adapter' ? trained.adapter.pairs.map((pair) => [pair.target, pair]) : [])
 
-    const linear = (name: string, role: string): Linear => {
+    const linear = (name: string, role: string, layer?: number): Linear => {
       const weight = weightOf(name)
-      const copy = (transposed: boolean, type: number): Tensor => {
-        const into = transposed ? this.#pool.add(type, weight.ne[1], weight.ne[0]) : this.#pool.add(type, ...weight.ne)
-        this.#copies.push({ weight, into, transposed })
-        return into
-      }
-      const transposed = copy(true, options.transposeType ?? transposeType(weight.type, weight.ne[1], backend.isCpu))
+      const back = options.transposeType ?? transposeType(weight.type, weight.ne[1], backend.isCpu)
+      const transposed =
+        layer !== undefined && options.transposes === 'per layer'
+          ? this.#copies.share(layer, role, weight, back)
+          : this.#copies.keep(weight, back, true)
       const type =
         options.forward === 'copies' ? forwardType(weight.type, weight.ne[0], role, backend.isCpu) : weight.type
-      const forward = type === weight.type ? weight : copy(false, type)
+      const forward = type === weight.type ? weight : this.#copies.keep(weight, type, false)
       const pair = pairs.get(name)
       const lora =
         pair && trained.kind === 'adapter'
@@ -141,7 +145,7 @@ export class Parameters {
         Object.entries(architecture.norms).map(([role, name]) => [role, norm(`blk.${i}.${name}`)])
       ),
       linears: Object.fromEntries(
-        Object.entries(architecture.linears).map(([role, name]) => [role, linear(`blk.${i}.${name}`, role)])
+        Object.entries(architecture.linears).map(([role, name]) => [role, linear(`blk.${i}.${name}`, role, i)])
       ),
       ropeFactors,
       ...attentionOf(config, i)
@@ -156,54 +160,17 @@ export class Parameters {
       weight: weightOf('token_embd.weight'),
       gradient: gradientOf.get('token_embd.weight') ?? null
     }
-    orNothing(() => {
-      this.#pool.allocate()
-      this.refreshCopies()
-    })
+    orNothing(() => this.#copies.allocate())
   }
 
-  /** Makes every Wᵀ (and W in another type) again from W: once for frozen weights, after each step when they are trained. */
-  refreshCopies(): void {
-    const held = new Held()
-    try {
-      this.#refresh(held)
-    } finally {
-      held.dispose()
-    }
-  }
-
-  #refresh(held: Held): void {
-    const { backend } = this.model
-    const allocator = held.own(new GraphAllocator(backend))
-    const rows = held.own(new TensorPool(backend, 1))
-    const largest = Math.max(...this.#copies.map(({ weight }) => weight.ne[1]))
-    const all = rows.add(TYPE.I32, largest)
-    rows.allocate()
-    write(
-      backend,
-      all,
-      Int32Array.from({ length: largest }, (_, i) => i)
-    )
-    for (const { weight, into, transposed } of this.#copies) {
-      const g = new Graph(backend, 16)
-      // get_rows dequantises any type to F32 on every backend
-      const plain = weight.type === TYPE.F32 ? weight : g.getRows(weight, g.window(all, [weight.ne[1], 1, 1, 1]))
-      // quantising needs contiguous rows, so a transpose is made in F32 first; other types take the strided copy
-      const oriented = !transposed
-        ? plain
-        : into.type === TYPE.Q8_0
-          ? g.transposed(plain)
-          : g.permute(plain, [1, 0, 2, 3])
-      g.run(g.cpy(oriented, into))
-      orDispose([g], () => allocator.allocate(g))
-      g.compute()
-      g.dispose()
-    }
+  /** The graph that makes a layer's Wᵀ before its backward; null where they are cached. */
+  transposingGraph(layer: number): Graph | null {
+    return this.#copies.graphOf(layer)
   }
 
   /** Makes trainer and sampler use the values an optimizer step left. */
   publish(): void {
-    if (this.trained.kind === 'full') this.refreshCopies()
+    if (this.trained.kind === 'full') this.#copies.refresh()
     else this.trained.adapter.publish()
     this.rows?.trained.publish()
   }
@@ -214,14 +181,14 @@ export class Parameters {
 
   /** Bytes on the device, by what they are for. */
   get bytes(): { gradients: number; moments: number; copies: number } {
-    return { gradients: this.#gradients.bytes, moments: this.#moments.bytes, copies: this.#pool.bytes }
+    return { gradients: this.#gradients.bytes, moments: this.#moments.bytes, copies: this.#copies.bytes }
   }
 
   dispose(): void {
     this.rows?.trained.dispose()
     this.#gradients.dispose()
     this.#moments.dispose()
-    this.#pool.dispose()
+    this.#copies.dispose()
   }
 }
 

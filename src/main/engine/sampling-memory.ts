@@ -24,12 +24,21 @@ export function memoryLimit(backend: Backend, limitMiB?: number): number {
   return DEFAULT_SHARE * backend.freeAtOpen
 }
 
+/** Bytes of host memory that a device may use beside its own. */
+export const hostLimit = (): number => DEFAULT_SHARE * process.availableMemory()
+
 /** What sampling is asked for: sequences at once, and the tokens of one, prompt included. */
 export type SamplingSize = {
   readonly width: number
   readonly contextTokens: number
   readonly cacheType?: CacheType | undefined
 }
+
+/** Values of a block of the cache, of which a head must have a whole number. */
+const CACHE_BLOCK: Readonly<Record<CacheType, number>> = { f16: 1, q8_0: 32 }
+
+/** Whether a cache of this type can hold heads of this size. */
+export const cacheHolds = (headDim: number, type: CacheType): boolean => headDim % CACHE_BLOCK[type] === 0
 
 /** Keys and values of `width` sequences. */
 export function cacheBytes(
@@ -56,6 +65,18 @@ export function widthWithin(config: ModelConfig, one: Omit<SamplingSize, 'width'
 
 /** As many as are of use on this device. */
 export const widest = ({ isCpu }: Pick<Backend, 'isCpu'>): number => WIDEST[isCpu ? 'cpu' : 'gpu']
+
+/** The cache's type where nobody says: F16, or Q8_0 where no sequence fits half of the memory otherwise. */
+export function comfortableCache(
+  { backend, config }: Pick<Model, 'backend' | 'config'>,
+  contextTokens: number,
+  limitMiB?: number
+): CacheType {
+  const fits = (cacheType: CacheType): boolean =>
+    cacheHolds(config.headDim, cacheType) &&
+    widthWithin(config, { contextTokens, cacheType }, memoryLimit(backend, limitMiB) / 2) > 0
+  return !fits('f16') && fits('q8_0') ? 'q8_0' : 'f16'
+}
 
 /**
  * How many sequences to decode at once where the recipe does not say: as many as are of use, no more than there are, and at

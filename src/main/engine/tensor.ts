@@ -77,13 +77,16 @@ export function isContiguous(native: Native, t: Tensor): boolean {
  */
 export class TensorPool {
   readonly backend: Backend
+  readonly #bufferType: Pointer
   readonly #context: Owned<Pointer>
   #buffer: Owned<Pointer> | null = null
   readonly #tensors: Tensor[] = []
 
-  constructor(backend: Backend, capacity = 4096) {
+  /** In the device's memory, or in host memory that it copies to and from. */
+  constructor(backend: Backend, capacity = 4096, where: 'device' | 'host' = 'device') {
     const { ggml } = backend.native
     this.backend = backend
+    this.#bufferType = where === 'device' ? backend.bufferType : backend.hostBufferType
     const bytes = ggml.tensor_overhead() * capacity
     const context = ggml.init({ mem_size: bytes, mem_buffer: null, no_alloc: true })
     this.#context = new Owned('tensor context', context!, (it) => ggml.free(it))
@@ -113,11 +116,12 @@ export class TensorPool {
   allocate(): this {
     const { ggml } = this.backend.native
     if (this.#tensors.length === 0) return this
-    const buffer = ggml.backend_alloc_ctx_tensors_from_buft(this.#context.handle, this.backend.bufferType)
+    const buffer = ggml.backend_alloc_ctx_tensors_from_buft(this.#context.handle, this.#bufferType)
     if (buffer === null) {
       const bytes = this.#tensors.reduce((sum, { ptr }) => sum + ggml.nbytes(ptr), 0)
       this.dispose()
-      throw noMemory(this.backend, `tensors of ${(bytes / 2 ** 20).toFixed(1)} MiB`)
+      const where = this.#bufferType === this.backend.bufferType ? this.backend : { name: 'the host', isCpu: true }
+      throw noMemory(where, `tensors of ${(bytes / 2 ** 20).toFixed(1)} MiB`)
     }
     this.#buffer = new Owned('buffer', buffer, (it) => ggml.backend_buffer_free(it))
     ggml.backend_buffer_clear(buffer, 0)
@@ -139,6 +143,11 @@ type Data = Float32Array | Int32Array | BigInt64Array | Uint16Array | Uint8Array
 /** Copies into a tensor, from element 0. */
 export function write(backend: Backend, t: Tensor, data: Data): void {
   backend.native.ggml.backend_tensor_set(t.ptr, data, 0, data.byteLength)
+}
+
+/** Copies a tensor into another of the same type and shape, wherever either lies. */
+export function copyTensor(backend: Backend, from: Tensor, into: Tensor): void {
+  backend.native.ggml.backend_tensor_copy(from.ptr, into.ptr)
 }
 
 /** Copies an F32 tensor out, whole. */

@@ -6,7 +6,7 @@ import type { Layer, Pass } from './arch/architecture.ts'
 import { NODES_PER_CHUNK } from './blocks/attention.ts'
 import { Tape } from './blocks/tape.ts'
 import { Activations } from './activations.ts'
-import type { Keep } from './activations.ts'
+import type { Boundaries, Keep } from './activations.ts'
 import type { PackedBatch } from './batch.ts'
 import { decodingContext } from './decoder.ts'
 import { orDispose } from './ffi/owned.ts'
@@ -18,6 +18,8 @@ import type { Tensor } from './tensor.ts'
 
 export type TrainerSettings = {
   readonly keep: Keep
+  /** On the device where nothing is said. */
+  readonly boundaries?: Boundaries | undefined
   /** Queries per attention chunk. */
   readonly chunkQueries: number
   /** Predicted tokens per head chunk. */
@@ -38,9 +40,11 @@ export type LossFunction = (output: HeadOutput, from: number) => Coefficients
 type Graphs = {
   readonly key: string
   readonly forward: readonly Graph[]
-  readonly backward: readonly Graph[]
+  /** From the last layer's to the first's, then the embedding's: what is computed for each, in order. */
+  readonly backward: readonly (readonly Graph[])[]
   readonly reference: readonly Graph[]
-  readonly allocators: readonly GraphAllocator[]
+  /** One for all: of no graph's scratch does another read anything, what stays lies in the activations. */
+  readonly allocator: GraphAllocator
 }
 
 export class Trainer {
@@ -65,7 +69,11 @@ export class Trainer {
   }
 
   #score(batch: PackedBatch, reference: boolean): HeadOutput {
-    this.#forward(batch, reference)
+    this.#forward(batch, reference, false)
+    return this.#heads(batch)
+  }
+
+  #heads(batch: PackedBatch): HeadOutput {
     const logprobs = new Float32Array(batch.at.length)
     const entropy = new Float32Array(batch.at.length)
     const top = new Uint8Array(batch.at.length)
@@ -81,9 +89,9 @@ export class Trainer {
   /** Forward, loss, backward; adds to the gradients. Returns what the head gave. */
   accumulate(batch: PackedBatch, loss: LossFunction, options: { wholeBatch?: boolean } = {}): HeadOutput {
     const n = batch.at.length
-    const first = options.wholeBatch ? this.score(batch) : null
+    this.#forward(batch, false, true)
+    const first = options.wholeBatch ? this.#heads(batch) : null
     const whole = first ? loss(first, 0) : null
-    if (!first) this.#forward(batch, false)
     const activations = this.#activations!
     this.#zero(activations.gradients[this.parameters.layers.length % 2]!)
     const logprobs = new Float32Array(n)
@@ -99,7 +107,11 @@ export class Trainer {
         : loss(output, from)
       this.#head.backward(dLogprob, dEntropy)
     })
-    for (const graph of this.#graphs!.backward) graph.compute()
+    let layer = this.parameters.layers.length
+    for (const graphs of this.#graphs!.backward) {
+      activations.bringBack(--layer)
+      for (const graph of graphs) graph.compute()
+    }
     const { rows } = this.parameters
     rows?.trained.addEmbeddingGradient(batch.tokens, activations.gradients[0], rows.gradients[0]!)
     return { logprobs, entropy, top }
@@ -115,7 +127,8 @@ export class Trainer {
     backend.native.ggml.backend_tensor_memset(tensor.ptr, 0, 0, backend.native.ggml.nbytes(tensor.ptr))
   }
 
-  #forward(batch: PackedBatch, reference: boolean): void {
+  /** `returns`: a backward follows, which wants the boundaries again. */
+  #forward(batch: PackedBatch, reference: boolean, returns: boolean): void {
     const { model } = this.parameters
     if (this.#activations?.tokens !== batch.tokens.length) {
       this.release()
@@ -124,7 +137,7 @@ export class Trainer {
         model.architecture,
         model.config,
         batch.tokens.length,
-        this.settings.keep
+        this.settings
       )
     }
     const activations = this.#activations!
@@ -144,7 +157,11 @@ export class Trainer {
       const [hidden, into] = [activations.boundaries.at(-1)!, activations.gradients[model.config.layers % 2]!]
       orDispose([{ dispose: () => this.#dropGraphs() }], () => this.#head.attach(hidden, into))
     }
-    for (const graph of reference ? this.#graphs!.reference : this.#graphs!.forward) graph.compute()
+    const graphs = reference ? this.#graphs!.reference : this.#graphs!.forward
+    for (const [layer, graph] of graphs.entries()) {
+      graph.compute() // the boundary before this layer, or after the last
+      if (returns) activations.setAside(layer)
+    }
   }
 
   /** Graphs of every layer: forward l takes boundary l to l + 1, backward l takes gradient l + 1 to l. */
@@ -155,22 +172,26 @@ export class Trainer {
       this.parameters.trained.kind === 'full'
         ? forward
         : referenceLayers.map((layer, i) => this.#forwardGraph(activations, pass, layer, i))
-    const backward = layers.map((layer, i) => this.#backwardGraph(activations, pass, layer, i)).reverse()
+    const backward = layers
+      .map((layer, i) => {
+        const transposing = this.parameters.transposingGraph(i)
+        return [...(transposing ? [transposing] : []), this.#backwardGraph(activations, pass, layer, i)]
+      })
+      .reverse()
     const embed = this.#embeddingGraphs(activations)
-    const allocators = [new GraphAllocator(model.backend), new GraphAllocator(model.backend)]
+    const allocator = new GraphAllocator(model.backend)
     const allForward = [embed.forward, ...forward]
     const allReference = reference === forward ? [] : reference
-    const allBackward = embed.backward ? [...backward, embed.backward] : backward
+    const allBackward = embed.backward ? [...backward, [embed.backward]] : backward
     this.#graphs = {
       key,
       forward: allForward,
       reference: reference === forward ? allForward : [embed.forward, ...reference],
       backward: allBackward,
-      allocators
+      allocator
     }
     try {
-      allocators[0]!.allocate(...allForward, ...allReference)
-      allocators[1]!.allocate(...allBackward)
+      allocator.allocate(...allForward, ...allReference, ...allBackward.flat())
     } catch (error) {
       this.#dropGraphs() // they have no memory: the next pass must not compute them
       throw error
@@ -223,19 +244,20 @@ export class Trainer {
     return g
   }
 
-  get bytes(): { activations: number; scratch: number; head: number } {
+  get bytes(): { activations: number; host: number; scratch: number; head: number } {
     return {
       activations: this.#activations?.bytes ?? 0,
-      scratch: this.#graphs?.allocators.reduce((sum, it) => sum + it.bytes, 0) ?? 0,
+      host: this.#activations?.hostBytes ?? 0,
+      scratch: this.#graphs?.allocator.bytes ?? 0,
       head: this.#head.bytes
     }
   }
 
   #dropGraphs(): void {
     if (!this.#graphs) return
-    for (const graph of new Set([...this.#graphs.forward, ...this.#graphs.reference, ...this.#graphs.backward]))
+    for (const graph of new Set([...this.#graphs.forward, ...this.#graphs.reference, ...this.#graphs.backward.flat()]))
       graph.dispose()
-    for (const allocator of this.#graphs.allocators) allocator.dispose()
+    this.#graphs.allocator.dispose()
     this.#graphs = null
   }
 

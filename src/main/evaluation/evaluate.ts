@@ -14,7 +14,7 @@ import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
 import { openDevice } from '../engine/open-device.ts'
 import { Sampler } from '../engine/sampler.ts'
-import { comfortableWidth } from '../engine/sampling-memory.ts'
+import { comfortableCache, comfortableWidth } from '../engine/sampling-memory.ts'
 import { resumedThreads } from '../engine/threads.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import { loadTasks } from '../policy/tasksets.ts'
@@ -65,7 +65,9 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const longest = questions.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
     const contextTokens = longest + recipe.max_completion_length
     const most = recipe.runs * Math.max(...tasksets.map((taskset) => taskset.questions.length))
-    const one = { contextTokens, cacheType: recipe.cache_type }
+    const cacheType =
+      earlier?.cacheType ?? recipe.cache_type ?? comfortableCache(model, contextTokens, recipe.memory_limit_mib)
+    const one = { contextTokens, cacheType }
     const width = earlier?.width ?? recipe.rollout_width ?? comfortableWidth(model, one, most, recipe.memory_limit_mib)
     const sampler = held.own(new Sampler(model, { width, ...one }))
     const { runs, seed, sampling, lenient } = recipe
@@ -87,6 +89,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
       environment,
       fingerprint,
       width,
+      cacheType,
       threads: backend.threads
     }
     keepOrigin(runDir, origin)

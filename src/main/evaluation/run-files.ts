@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
+import type { CacheType } from '../../shared/recipe.ts'
 import { writeWholeFile } from '../files/whole-file.ts'
 import type { ReportData, StageResult, TraceComparison } from './report/data.ts'
 
@@ -20,6 +21,7 @@ export type Origin = {
   /** Evaluation only: of everything its answers depend on, how many sequences were decoded at once, on how many threads. */
   readonly fingerprint?: string
   readonly width?: number
+  readonly cacheType?: CacheType
   readonly threads?: number
 }
 

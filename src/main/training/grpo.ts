@@ -26,6 +26,7 @@ import { readMetrics } from './metric-sums.ts'
 import { grpoRun, planTrainer } from './plan.ts'
 import { groupMetrics, sampleGroups, recordedGroups } from './rollouts.ts'
 import type { Group, Means, Sampled } from './rollouts.ts'
+import { rehearse, repeated } from './rehearsal.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
@@ -33,6 +34,7 @@ import type { RunPlan } from './session.ts'
 import { stopReason, watch } from './stop-rules.ts'
 import type { Watched } from './stop-rules.ts'
 import { policyUpdate } from './policy-update.ts'
+import { samplerInTurn } from './sampler-in-turn.ts'
 import { ROWS_FILE, saveRows } from './token-rows.ts'
 
 /** What a resumed run cannot derive from its step. */
@@ -47,13 +49,16 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
     emit({ kind: 'phase', name: 'loading' })
     const planned = (start: Adapter): RunPlan => {
       const wanted = grpoRun(recipe, start.model)
-      return { ...planTrainer(start, wanted, emit).settings, width: wanted.rollouts.width }
+      const { settings, sampling } = planTrainer(start, wanted, emit)
+      return { ...settings, ...sampling }
     }
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
     const { dialogue, trainer, optimizer, adapter, model } = session
     const { rowTokens, rollouts } = grpoRun(recipe, model)
-    // a resumed run keeps its own width
-    const sampler = held.own(new Sampler(model, { ...rollouts, width: session.plan.width ?? rollouts.width }))
+    // a resumed run keeps its own width and cache
+    const { width = rollouts.width, cacheType = 'f16', memory = 'together' } = session.plan
+    const size = { contextTokens: rollouts.contextTokens, width, cacheType }
+    const sampler = memory === 'in turn' ? samplerInTurn(model, size, trainer) : held.own(new Sampler(model, size))
     const systemMessage = recipe.system_message ?? dialogue.systemMessage
     const prompting = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
     const prompted = (name: string, sources: GrpoRecipe['tasks']): Prompted[] =>
@@ -76,6 +81,11 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       level: 'info',
       text: `${tasks.length} tasks, ${heldOut.length} held out; ${recipe.max_steps} steps of ${recipe.prompts_per_step} × ${recipe.num_generations} rollouts`
     })
+
+    if (recipe.rehearsal) {
+      const rows = recipe.prompts_per_step * recipe.num_generations * rollouts.contextTokens
+      rehearse(trainer, repeated(tasks[0]!.prompt, Math.min(rowTokens, rows)), emit)
+    }
 
     let state: State = run.checkpoint
       ? stateOf<State>(run.checkpoint)

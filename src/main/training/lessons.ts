@@ -11,6 +11,7 @@ import type { TrainSequence } from '../engine/batch.ts'
 import { epochs } from './epochs.ts'
 import { LEFT_OUT_FILE } from './left-out.ts'
 import type { LeftOut } from './left-out.ts'
+import { repeated } from './rehearsal.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 
 /** `tokens` is prompt and response, `mask` marks the response. */
@@ -34,6 +35,15 @@ export function batchSource(lessons: readonly Lesson[], recipe: SftRecipe): (ste
 export function rowTokens(lessons: readonly Lesson[], recipe: SftRecipe): number {
   const longest = lessons.reduce((most, { tokens }) => Math.max(most, tokens.length), 0)
   return Math.max(longest, Math.min(1024, recipe.max_length))
+}
+
+/** As many tokens as the longest row of any batch can have, those of the longest lesson. */
+export function longestRow(lessons: readonly Lesson[], recipe: SftRecipe): Int32Array {
+  const byLength = [...lessons].sort((a, b) => b.tokens.length - a.tokens.length)
+  const longest = byLength[0]!.tokens
+  if (!recipe.packing) return longest
+  const batch = byLength.slice(0, recipe.train_batch_size).reduce((sum, { tokens }) => sum + tokens.length, 0)
+  return repeated(longest, Math.max(longest.length, Math.min(rowTokens(lessons, recipe), batch)))
 }
 
 export type ReadLessons = {

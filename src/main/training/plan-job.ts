@@ -6,9 +6,15 @@ import { architectureOf } from '../engine/arch/index.ts'
 import { modulesOf, targetModules } from '../engine/arch/targets.ts'
 import { dataBytes, readGguf } from '../engine/gguf.ts'
 import type { PlannedTraining } from '../engine/layer-scratch.ts'
-import { PLAN_ITEMS } from '../engine/memory.ts'
+import { PLAN_ITEMS } from '../engine/memory-plan.ts'
 import { deviceLine, openDevice } from '../engine/open-device.ts'
-import { cacheBytes, comfortableWidth, decodingBytes, memoryLimit } from '../engine/sampling-memory.ts'
+import {
+  cacheBytes,
+  comfortableCache,
+  comfortableWidth,
+  decodingBytes,
+  memoryLimit
+} from '../engine/sampling-memory.ts'
 import { loadTasks } from '../policy/tasksets.ts'
 import { grpoRun, planOf, sftRun } from './plan.ts'
 import type { PlannedModel } from './plan.ts'
@@ -67,7 +73,8 @@ function planEvaluation(model: PlannedModel, recipe: EvaluateRecipe): PlanResult
   const { config, info, backend } = model
   const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
   const asked = Math.max(...recipe.tasksets.map(({ tasks }) => loadTasks(tasks).length))
-  const one = { contextTokens, cacheType: recipe.cache_type }
+  const cacheType = recipe.cache_type ?? comfortableCache(model, contextTokens, recipe.memory_limit_mib)
+  const one = { contextTokens, cacheType }
   const width = recipe.rollout_width ?? comfortableWidth(model, one, asked * recipe.runs, recipe.memory_limit_mib)
   const rows = [
     { name: 'weights', mib: [...info.tensors.values()].reduce((sum, tensor) => sum + dataBytes(tensor), 0) / MIB },
@@ -79,6 +86,6 @@ function planEvaluation(model: PlannedModel, recipe: EvaluateRecipe): PlanResult
     fits: rows.reduce((sum, { mib }) => sum + mib, 0) <= allowedMib,
     rows,
     allowedMib,
-    notes: [deviceLine(backend), `${width} answers at once`]
+    notes: [deviceLine(backend), `${width} answers at once, keys and values in ${cacheType}`]
   }
 }

@@ -1,12 +1,13 @@
 /** How a recipe uses memory, decided before anything runs and said in the run's first lines. */
 import { AppError } from '../../shared/errors.ts'
 import type { Emit } from '../../shared/event.ts'
-import type { GrpoRecipe, SftRecipe } from '../../shared/recipe.ts'
+import type { GrpoRecipe, LoraSettings, SftRecipe } from '../../shared/recipe.ts'
 import { modulesOf } from '../engine/arch/targets.ts'
 import type { TargetModule } from '../../shared/recipe.ts'
 import type { Adapter } from '../engine/adapter.ts'
-import { planMemory, printPlan, requirePlan } from '../engine/memory.ts'
-import type { Plan, PlanRequest } from '../engine/memory.ts'
+import { planMemory } from '../engine/memory.ts'
+import type { Plan, PlannedRollouts } from '../engine/memory-plan.ts'
+import { printPlan, requirePlan } from '../engine/memory-words.ts'
 import { deviceLine } from '../engine/open-device.ts'
 import type { PlannedTraining } from '../engine/layer-scratch.ts'
 import type { Model } from '../engine/model.ts'
@@ -14,6 +15,7 @@ import {
   cacheBytes,
   comfortableWidth,
   decodingBytes,
+  hostLimit,
   memoryLimit,
   widest,
   widthWithin
@@ -25,7 +27,8 @@ export type PlannedRun = {
   readonly memory_limit_mib?: number | undefined
   /** Tokens of a packed row. */
   readonly rowTokens: number
-  readonly rollouts?: PlanRequest['rollouts']
+  readonly rollouts?: PlannedRollouts
+  readonly lora?: Pick<LoraSettings, 'trainable_token_indices'>
 }
 
 /** What a plan needs of a model: nothing that is loaded. */
@@ -34,7 +37,7 @@ export type PlannedModel = Pick<Model, 'backend' | 'architecture' | 'config' | '
 /** What an SFT run plans for. */
 export const sftRun = (recipe: SftRecipe): PlannedRun => ({ ...recipe, rowTokens: Math.max(1024, recipe.max_length) })
 
-/** What a GRPO run plans for; the rollouts' width is the recipe's, else what is comfortable on this device. */
+/** What a GRPO run plans for; the rollouts' width is the recipe's, else at most what is comfortable on this device. */
 export function grpoRun(
   recipe: GrpoRecipe,
   model: Pick<Model, 'backend' | 'config'>
@@ -46,7 +49,12 @@ export function grpoRun(
   return {
     ...recipe,
     rowTokens: Math.max(1024, contextTokens),
-    rollouts: { ...one, width, promptTokens: recipe.max_prompt_length }
+    rollouts: {
+      ...one,
+      width,
+      promptTokens: recipe.max_prompt_length,
+      fixedWidth: recipe.rollout_width !== undefined
+    }
   }
 }
 
@@ -67,10 +75,12 @@ export function planOf(model: PlannedModel, trained: PlannedTraining, run: Plann
     backend,
     { architecture, config, info },
     {
-      trained,
+      trained:
+        trained.kind === 'lora' ? { ...trained, tokenRows: run.lora?.trainable_token_indices.length ?? 0 } : trained,
       tokens: run.rowTokens,
       ...(run.rollouts && { rollouts: run.rollouts }),
       limitBytes: memoryLimit(backend, run.memory_limit_mib),
+      ...(backend.ownsMemory && { hostLimitBytes: hostLimit() }),
       givenAdapter: run.adapter !== undefined,
       ownWeights: !model.sharesWeights
     }

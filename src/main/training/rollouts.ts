@@ -30,7 +30,7 @@ export type Sampled = {
 
 /** What sampling and scoring need that stays the same over a run. */
 export type Means = {
-  readonly sampler: Sampler
+  readonly sampler: Pick<Sampler, 'generate'>
   readonly adapter: Adapter
   readonly dialogue: Dialogue
   readonly symbolic: Symbolic

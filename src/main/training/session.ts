@@ -10,7 +10,7 @@ import type { Adapter } from '../engine/adapter.ts'
 import type { Backend } from '../engine/backend.ts'
 import { loadModel } from '../engine/model.ts'
 import type { Model } from '../engine/model.ts'
-import type { Plan } from '../engine/memory.ts'
+import type { Plan, PlannedSampling } from '../engine/memory-plan.ts'
 import { openDevice } from '../engine/open-device.ts'
 import { AdamW } from '../engine/optimizer.ts'
 import { Parameters } from '../engine/parameters.ts'
@@ -36,10 +36,7 @@ export type SessionRecipe = {
 }
 
 /** What a run is planned with; it keeps it when it is resumed, since other sizes would round differently. */
-export type RunPlan = Plan['settings'] & {
-  /** Sequences that are decoded at once. */
-  readonly width?: number
-}
+export type RunPlan = Plan['settings'] & Partial<PlannedSampling>
 
 export type Session = {
   readonly backend: Backend
@@ -94,9 +91,10 @@ async function openInto(
     start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
   )
   const planned: RunPlan = earlier ?? plan(adapter)
-  // Copies of the tables would hold the rows as they were.
-  const forward = trainsRows ? 'own' : planned.forward
-  const parameters = held.own(new Parameters(model, { kind: 'adapter', adapter }, { forward, tokenIndices }))
+  const { forward, transposes } = planned
+  const parameters = held.own(
+    new Parameters(model, { kind: 'adapter', adapter }, { forward, transposes, tokenIndices })
+  )
   const trainer = held.own(new Trainer(parameters, planned, { temperature: recipe.sampling?.temperature ?? 1 }))
   const { optimizer: o } = recipe
   const optimizer = held.own(

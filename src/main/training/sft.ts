@@ -14,15 +14,16 @@ import type { Adapter } from '../engine/adapter.ts'
 import { pack } from '../engine/batch.ts'
 import type { PackedBatch } from '../engine/batch.ts'
 import { Held } from '../engine/ffi/owned.ts'
-import type { Plan } from '../engine/memory.ts'
+import type { Plan } from '../engine/memory-plan.ts'
 import { Sampler } from '../engine/sampler.ts'
 import type { Trainer } from '../engine/trainer.ts'
 import { keepLeftOut, leftOutWords } from './left-out.ts'
-import { batchSource, readLessons, requireLessons, rowTokens, stepsOf, trainedTokens } from './lessons.ts'
+import { batchSource, longestRow, readLessons, requireLessons, rowTokens, stepsOf, trainedTokens } from './lessons.ts'
 import type { Lesson } from './lessons.ts'
 import { sftLoss } from './loss.ts'
 import { memoryMetrics } from './memory-metrics.ts'
 import { planAnswers, planTrainer, sftRun } from './plan.ts'
+import { rehearse } from './rehearsal.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
@@ -74,6 +75,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       text: `${lessons.length} samples, ${heldOut.length} held out, ${steps} steps of ${recipe.train_batch_size}, ${schedule.warmupSteps} of warm-up`
     })
 
+    if (recipe.rehearsal) rehearse(trainer, longestRow([...lessons, ...heldOut], recipe), emit)
     const batchOf = batchSource(lessons, recipe)
     const earlier = run.checkpoint && stateOf<State>(run.checkpoint)
     const answers = answersOf(heldOut, recipe)

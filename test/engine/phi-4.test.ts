@@ -1,0 +1,51 @@
+/** What a model of 14.7 billion weights needs on a device of 24 GiB, on paper: the plan that a run on it would say. */
+import { expect, test } from 'vitest'
+import { modulesOf } from '../../src/main/engine/arch/targets.ts'
+import { planMemory } from '../../src/main/engine/memory.ts'
+import type { Plan } from '../../src/main/engine/memory-plan.ts'
+import { owner } from './owner.ts'
+import { phi4 } from './phi-4.ts'
+
+const own = owner()
+const GIB = 2 ** 30
+/** Rows are planned in steps of this many tokens. */
+const STEP = 1024
+
+/** The CPU counts for a GPU with memory of its own and kernels for everything: nothing is computed. */
+function planOn(): (tokens: number, limitBytes: number) => Plan {
+  const cpu = own.backend()
+  const backend = { ...cpu, isCpu: false, ownsMemory: true }
+  const model = phi4()
+  const trained = { kind: 'lora', r: 16, targets: modulesOf(model.architecture) } as const
+  return (tokens, limitBytes) => planMemory(backend, model, { trained, tokens, limitBytes, hostLimitBytes: 64 * GIB })
+}
+
+test('the header is of a Q4_K_M file of 8.43 GiB', () => {
+  expect(phi4().info.bytes / GIB).toBeCloseTo(8.43, 2)
+})
+
+// The numbers are in docs/benchmarks/LOG.md: what changes one of them changes it there.
+test.each([
+  ['all of 24 GiB', 24, 22],
+  ['the default share of it', 0.8 * 24, 14]
+])('the longest row on %s, LoRA r16', (_, gib, longest) => {
+  const plan = planOn()
+  const fitting = plan(longest * STEP, gib * GIB)
+  expect(fitting.fits).toBe(true)
+  expect(fitting.settings).toMatchObject({
+    keep: 'none',
+    transposes: 'per layer',
+    boundaries: 'host',
+    chunkQueries: 256
+  })
+  expect(plan((longest + 1) * STEP, gib * GIB).fits).toBe(false)
+})
+
+test('32k tokens take 29.3 GiB, and a half of that is one layer’s scratch', () => {
+  const plan = planOn()(32768, 24 * GIB)
+  expect(plan.fits).toBe(false)
+  expect(plan.totalBytes / GIB).toBeCloseTo(29.3, 1)
+  expect(plan.hostBytes / GIB).toBeCloseTo(24.4, 1)
+  expect(plan.bytes.scratch / GIB).toBeCloseTo(14.4, 1)
+  expect(plan.change).toMatch(/^Lower max_length/)
+})
