@@ -2,7 +2,6 @@
  * A thin builder of ggml graphs. Describing never computes: operations only add nodes; `GraphAllocator` gives the nodes
  * memory; `compute` runs them. Every operation checks its operands' shapes and says what was expected.
  */
-import { AppError } from '../../shared/errors.ts'
 import type { Backend } from './backend.ts'
 import { compute } from './backend.ts'
 import * as composed from './composed.ts'
@@ -12,6 +11,7 @@ import type { Pointer } from './ffi/structs.ts'
 import type { Rope } from './rope.ts'
 import { contiguousStrides, elements, isContiguous, sameShape, shape, shown, TYPE } from './tensor.ts'
 import type { Shape, Tensor, TensorPool } from './tensor.ts'
+import { transposedInParts } from './transposing.ts'
 
 /** A slot: a pool's tensor whose memory a graph node may be computed into directly, without a copy. */
 export type Slot = { readonly tensor: Tensor; readonly pool: TensorPool }
@@ -173,7 +173,7 @@ export class Graph {
   }
 
   /** `b` behind `a` along one dimension. */
-  concat(a: Tensor, b: Tensor, dimension: 0 | 1): Tensor {
+  concat(a: Tensor, b: Tensor, dimension: 0 | 1 | 2): Tensor {
     need(
       a.ne.every((n, i) => i === dimension || n === b.ne[i]),
       'concat',
@@ -309,7 +309,8 @@ export class Graph {
   transposed(a: Tensor): Tensor {
     const known = this.#transposes.get(a.ptr)
     if (known) return known
-    const made = this.cont(this.permute(a, [1, 0, 2, 3]))
+    const inParts = this.backend.isCpu && a.type === TYPE.F32 ? transposedInParts(this, a) : null
+    const made = inParts ?? this.cont(this.permute(a, [1, 0, 2, 3]))
     this.#transposes.set(a.ptr, made)
     return made
   }
@@ -371,20 +372,6 @@ export class Graph {
 
   get size(): number {
     return this.#ggml.graph_n_nodes(this.handle)
-  }
-
-  /** Throws AppError('device') naming the first operation that the device cannot compute: ggml would abort on it. */
-  refuseMissingKernels(): void {
-    if (this.backend.isCpu) return
-    for (let i = 0; i < this.size; i++) {
-      const node = this.#ggml.graph_node(this.handle, i)!
-      if (this.backend.computes(node)) continue
-      throw new AppError(
-        'device',
-        `${this.backend.name} (${this.backend.description}) cannot compute the operation ${this.#ggml.op_desc(node)} as it is needed here`,
-        'Set device: cpu (--device cpu) to train on the CPU of this machine.'
-      )
-    }
   }
 
   compute(): void {

@@ -11,7 +11,7 @@ import type { Graph } from '../graph.ts'
 import type { Tensor } from '../tensor.ts'
 
 /** At most this many graph nodes come of one chunk, forward and backward together: graphs are sized by it. */
-export const NODES_PER_CHUNK = 64
+export const NODES_PER_CHUNK = 96
 
 export type Chunk = Bounds & {
   /** F16 [m, n]: 0 where a query may look, −∞ elsewhere. Null for a chunk inside one sequence: causal order is enough. */
