@@ -27,6 +27,8 @@ export type Backend = {
    * rows to F16.
    */
   readonly multipliesViews: boolean
+  /** Whether fused attention computes in F32 throughout, as the CPU's does; GPUs round keys and values to F16. */
+  readonly flashInF32: boolean
   /** Whether the device can compute this node, as it is shaped. The CPU can compute every node the engine makes. */
   computes(node: Pointer): boolean
   /** Bytes free on the device now. */
@@ -75,6 +77,7 @@ export function openBackend(options: { gpu?: Gpu | null; threads?: number } = {}
     unusedGpus: others.map((it) => `${ggml.backend_dev_name(it)} (${ggml.backend_dev_description(it)})`),
     freeAtOpen: freeMemory(),
     multipliesViews: gpu !== 'vulkan',
+    flashInF32: gpu === null,
     computes: (node) => gpu === null || ggml.backend_supports_op(owned.handle, node),
     freeMemory,
     dispose: () => owned.dispose()

@@ -215,6 +215,19 @@ export class Graph {
     return kernel ?? composed.softMaxBack(this, dy, y, scale)
   }
 
+  /**
+   * softmax(scale · kᵀq + mask) · v in one operation: q [D, n, H], k and v [D, m, K], mask F16 [m, n] → [D, H, n], with K
+   * dividing H. In F32 only where the backend says so.
+   */
+  flashAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number): Tensor {
+    need(q.ne[0] === k.ne[0] && sameShape(k, v) && q.ne[2] % k.ne[2] === 0, 'flashAttention', q, k, v)
+    need(mask.ne[0] === k.ne[1] && mask.ne[1] === q.ne[1] && mask.type === TYPE.F16, 'flashAttention', q, k, mask)
+    const ptr = this.#ggml.flash_attn_ext(this.#c, q.ptr, k.ptr, v.ptr, this.cont(mask).ptr, scale, 0, 0)
+    const node = this.#made(ptr, shape(v.ne[0], q.ne[2], q.ne[1]))
+    this.#ggml.flash_attn_ext_set_prec(node.ptr, PRECISION_F32)
+    return node
+  }
+
   /** x [headDim, heads, T], positions I32 [T] */
   rope(x: Tensor, positions: Tensor, factors: Tensor | null, r: Rope): Tensor {
     return this.#rope('rope_ext', x, positions, factors, r)
@@ -226,20 +239,10 @@ export class Graph {
 
   #rope(name: 'rope_ext' | 'rope_ext_back', x: Tensor, positions: Tensor, factors: Tensor | null, r: Rope): Tensor {
     need(x.ne[2] === positions.ne[0] && r.dimensions <= x.ne[0], name, x, positions)
+    // prettier-ignore
     const ptr = this.#ggml[name](
-      this.#c,
-      x.ptr,
-      positions.ptr,
-      factors?.ptr ?? null, // prettier-ignore
-      r.dimensions,
-      r.mode,
-      r.contextLength,
-      r.base,
-      r.scale,
-      r.extFactor,
-      r.attnFactor,
-      r.betaFast,
-      r.betaSlow
+      this.#c, x.ptr, positions.ptr, factors?.ptr ?? null, r.dimensions, r.mode, r.contextLength,
+      r.base, r.scale, r.extFactor, r.attnFactor, r.betaFast, r.betaSlow
     )
     return this.#made(ptr, x.ne)
   }
@@ -265,6 +268,11 @@ export class Graph {
   addInto(into: Tensor, what: Tensor): Tensor {
     need(sameShape(into, what), 'addInto', into, what)
     return this.#made(this.#ggml.add_inplace(this.#c, into.ptr, what.ptr), into.ne)
+  }
+
+  /** A tensor of the graph's own without values, for `fill`. */
+  blank(...ne: readonly number[]): Tensor {
+    return this.#made(this.#ggml.new_tensor_4d(this.#c, TYPE.F32, ...shape(...ne)), shape(...ne))
   }
 
   /** Sets every element of `into`, in place. */
