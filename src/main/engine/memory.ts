@@ -165,7 +165,7 @@ function planFor(
     boundaries: boundaryBytes(config, tokens),
     activations: activationBytes(architecture, config, tokens, keep),
     masks: maskBytes(config, tokens, chunkQueries, rollouts ? rollouts.promptTokens : 0),
-    scratch: scratch.forward + Math.max(scratch.backward, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
+    scratch: Math.max(scratch.forward, scratch.backward, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
     'head chunk': headBytes(config, headRows, trained.kind === 'full'),
     'KV cache': rollouts ? cacheBytes(config, rollouts) : 0,
     decoding: rollouts ? decodingBytes(config, rollouts.width) : 0

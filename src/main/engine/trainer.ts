@@ -40,7 +40,7 @@ type Graphs = {
   readonly forward: readonly Graph[]
   readonly backward: readonly Graph[]
   readonly reference: readonly Graph[]
-  readonly allocators: readonly GraphAllocator[]
+  readonly allocator: GraphAllocator
 }
 
 export class Trainer {
@@ -157,7 +157,7 @@ export class Trainer {
         : referenceLayers.map((layer, i) => this.#forwardGraph(activations, pass, layer, i))
     const backward = layers.map((layer, i) => this.#backwardGraph(activations, pass, layer, i)).reverse()
     const embed = this.#embeddingGraphs(activations)
-    const allocators = [new GraphAllocator(model.backend), new GraphAllocator(model.backend)]
+    const allocator = new GraphAllocator(model.backend) // no two of these graphs are ever in the middle of their work
     const allForward = [embed.forward, ...forward]
     const allReference = reference === forward ? [] : reference
     const allBackward = embed.backward ? [...backward, embed.backward] : backward
@@ -166,11 +166,10 @@ export class Trainer {
       forward: allForward,
       reference: reference === forward ? allForward : [embed.forward, ...reference],
       backward: allBackward,
-      allocators
+      allocator
     }
     try {
-      allocators[0]!.allocate(...allForward, ...allReference)
-      allocators[1]!.allocate(...allBackward)
+      allocator.allocate(...allForward, ...allReference, ...allBackward)
     } catch (error) {
       this.#dropGraphs() // they have no memory: the next pass must not compute them
       throw error
@@ -226,7 +225,7 @@ export class Trainer {
   get bytes(): { activations: number; scratch: number; head: number } {
     return {
       activations: this.#activations?.bytes ?? 0,
-      scratch: this.#graphs?.allocators.reduce((sum, it) => sum + it.bytes, 0) ?? 0,
+      scratch: this.#graphs?.allocator.bytes ?? 0,
       head: this.#head.bytes
     }
   }
@@ -235,7 +234,7 @@ export class Trainer {
     if (!this.#graphs) return
     for (const graph of new Set([...this.#graphs.forward, ...this.#graphs.reference, ...this.#graphs.backward]))
       graph.dispose()
-    for (const allocator of this.#graphs.allocators) allocator.dispose()
+    this.#graphs.allocator.dispose()
     this.#graphs = null
   }
 
