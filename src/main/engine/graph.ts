@@ -71,6 +71,12 @@ export class Graph {
     return node
   }
 
+  /** Σᵣ aᵣ bᵣᵀ over the columns of a [n, r] and b [m, r], both F32 → [n, m]; `b` may be a transposed view. */
+  outProd(a: Tensor, b: Tensor): Tensor {
+    need(a.ne[1] === b.ne[1] && a.nb[0] <= a.nb[1] && a.ne[2] === b.ne[2], 'outProd', a, b)
+    return this.#made(this.#ggml.out_prod(this.#c, a.ptr, b.ptr), shape(a.ne[0], b.ne[0], a.ne[2]))
+  }
+
   #broadcast(name: 'add' | 'mul' | 'sub' | 'div', a: Tensor, b: Tensor): Tensor {
     need(
       a.ne.every((n, i) => n % b.ne[i]! === 0),
