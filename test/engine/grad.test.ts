@@ -22,6 +22,8 @@ import { Rig } from './rig.ts'
 import { TINY, writeTinyModel } from './tiny-model.ts'
 
 const own = owner()
+/** Heads wide enough for the fused forward. */
+const WIDE = { ...CONFIG, headDim: 16 }
 const folder = temporaryFolder()
 
 describe('linear', () => {
@@ -110,7 +112,10 @@ test.each([
   [16, CONFIG],
   [128, LOCAL],
   [40, LOCAL],
-  [16, LOCAL]
+  [16, LOCAL],
+  [64, WIDE],
+  [128, WIDE],
+  [64, { ...WIDE, local: LOCAL.local }]
 ])('attention: two sequences and padding, grouped heads, chunks of %i queries, %o', (chunkQueries, config) => {
   const { headDim, heads, keyHeads, attentionScale } = config
   const { window } = attentionOf(config, 0)

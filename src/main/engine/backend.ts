@@ -31,6 +31,13 @@ export type Backend = {
    * rows to F16.
    */
   readonly multipliesViews: boolean
+  /**
+   * Up to which rank a product [n, r] × [r, T] is better made of outer products. The CPU's mul_mat takes a dot product of
+   * length r and the sum of a vector register for each result: 7 GFLOP/s at rank 16, where out_prod reaches 23; of rank 32 its rows no longer fit the cache.
+   */
+  readonly outerRank: number
+  /** Whether fused attention computes in F32 throughout, as the CPU's does; GPUs round keys and values to F16. */
+  readonly flashInF32: boolean
   /** Whether the device can compute this node, as it is shaped. The CPU can compute every node the engine makes. */
   computes(node: Pointer): boolean
   /** Bytes free on the device now. */
@@ -85,6 +92,8 @@ export function openBackend(options: { gpu?: Gpu | null; threads?: number } = {}
     unusedGpus: others.map((it) => `${ggml.backend_dev_name(it)} (${ggml.backend_dev_description(it)})`),
     freeAtOpen: freeMemory(),
     multipliesViews: gpu !== 'vulkan',
+    outerRank: gpu === null ? 16 : 0,
+    flashInF32: gpu === null,
     computes: (node) => gpu === null || ggml.backend_supports_op(owned.handle, node),
     freeMemory,
     usedMemory: () => {

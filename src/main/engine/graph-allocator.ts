@@ -1,4 +1,5 @@
 /** Memory for the nodes of graphs. */
+import { AppError } from '../../shared/errors.ts'
 import type { Backend } from './backend.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
@@ -22,7 +23,7 @@ export class GraphAllocator {
    */
   allocate(...graphs: readonly Graph[]): void {
     const { ggml } = this.backend.native
-    for (const graph of graphs) graph.refuseMissingKernels()
+    for (const graph of graphs) refuseMissingKernels(graph)
     const fits = graphs.every((graph) => ggml.gallocr_reserve(this.#handle.handle, graph.handle))
     if (!fits || !graphs.every((graph) => ggml.gallocr_alloc_graph(this.#handle.handle, graph.handle))) {
       throw noMemory(this.backend, 'the scratch of a graph')
@@ -42,5 +43,20 @@ export class GraphAllocator {
 
   dispose(): void {
     this.#handle.dispose()
+  }
+}
+
+/** Throws AppError('device') naming the first operation that the device cannot compute: ggml would abort on it. */
+function refuseMissingKernels({ backend, handle, size }: Graph): void {
+  if (backend.isCpu) return
+  const { ggml } = backend.native
+  for (let i = 0; i < size; i++) {
+    const node = ggml.graph_node(handle, i)!
+    if (backend.computes(node)) continue
+    throw new AppError(
+      'device',
+      `${backend.name} (${backend.description}) cannot compute the operation ${ggml.op_desc(node)} as it is needed here`,
+      'Set device: cpu (--device cpu) to train on the CPU of this machine.'
+    )
   }
 }

@@ -2,7 +2,6 @@
  * A thin builder of ggml graphs. Describing never computes: operations only add nodes; `GraphAllocator` gives the nodes
  * memory; `compute` runs them. Every operation checks its operands' shapes and says what was expected.
  */
-import { AppError } from '../../shared/errors.ts'
 import type { Backend } from './backend.ts'
 import { compute } from './backend.ts'
 import * as composed from './composed.ts'
@@ -12,6 +11,7 @@ import type { Pointer } from './ffi/structs.ts'
 import type { Rope } from './rope.ts'
 import { contiguousStrides, elements, isContiguous, sameShape, shape, shown, TYPE } from './tensor.ts'
 import type { Shape, Tensor, TensorPool } from './tensor.ts'
+import { transposedInParts } from './transposing.ts'
 
 /** A slot: a pool's tensor whose memory a graph node may be computed into directly, without a copy. */
 export type Slot = { readonly tensor: Tensor; readonly pool: TensorPool }
@@ -69,6 +69,12 @@ export class Graph {
     const node = this.#made(this.#ggml.mul_mat(this.#c, x.ptr, y.ptr), shape(a.ne[1], b.ne[1], b.ne[2], b.ne[3]))
     this.#ggml.mul_mat_set_prec(node.ptr, PRECISION_F32)
     return node
+  }
+
+  /** Σᵣ aᵣ bᵣᵀ over the columns of a [n, r] and b [m, r], both F32 → [n, m]; `b` may be a transposed view. */
+  outProd(a: Tensor, b: Tensor): Tensor {
+    need(a.ne[1] === b.ne[1] && a.nb[0] <= a.nb[1] && a.ne[2] === b.ne[2], 'outProd', a, b)
+    return this.#made(this.#ggml.out_prod(this.#c, a.ptr, b.ptr), shape(a.ne[0], b.ne[0], a.ne[2]))
   }
 
   #broadcast(name: 'add' | 'mul' | 'sub' | 'div', a: Tensor, b: Tensor): Tensor {
@@ -173,7 +179,7 @@ export class Graph {
   }
 
   /** `b` behind `a` along one dimension. */
-  concat(a: Tensor, b: Tensor, dimension: 0 | 1): Tensor {
+  concat(a: Tensor, b: Tensor, dimension: 0 | 1 | 2): Tensor {
     need(
       a.ne.every((n, i) => i === dimension || n === b.ne[i]),
       'concat',
@@ -215,6 +221,19 @@ export class Graph {
     return kernel ?? composed.softMaxBack(this, dy, y, scale)
   }
 
+  /**
+   * softmax(scale · kᵀq + mask) · v in one operation: q [D, n, H], k and v [D, m, K], mask F16 [m, n] → [D, H, n], with K
+   * dividing H. In F32 only where the backend says so.
+   */
+  flashAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number): Tensor {
+    need(q.ne[0] === k.ne[0] && sameShape(k, v) && q.ne[2] % k.ne[2] === 0, 'flashAttention', q, k, v)
+    need(mask.ne[0] === k.ne[1] && mask.ne[1] === q.ne[1] && mask.type === TYPE.F16, 'flashAttention', q, k, mask)
+    const ptr = this.#ggml.flash_attn_ext(this.#c, q.ptr, k.ptr, v.ptr, this.cont(mask).ptr, scale, 0, 0)
+    const node = this.#made(ptr, shape(v.ne[0], q.ne[2], q.ne[1]))
+    this.#ggml.flash_attn_ext_set_prec(node.ptr, PRECISION_F32)
+    return node
+  }
+
   /** x [headDim, heads, T], positions I32 [T] */
   rope(x: Tensor, positions: Tensor, factors: Tensor | null, r: Rope): Tensor {
     return this.#rope('rope_ext', x, positions, factors, r)
@@ -226,20 +245,10 @@ export class Graph {
 
   #rope(name: 'rope_ext' | 'rope_ext_back', x: Tensor, positions: Tensor, factors: Tensor | null, r: Rope): Tensor {
     need(x.ne[2] === positions.ne[0] && r.dimensions <= x.ne[0], name, x, positions)
+    // prettier-ignore
     const ptr = this.#ggml[name](
-      this.#c,
-      x.ptr,
-      positions.ptr,
-      factors?.ptr ?? null, // prettier-ignore
-      r.dimensions,
-      r.mode,
-      r.contextLength,
-      r.base,
-      r.scale,
-      r.extFactor,
-      r.attnFactor,
-      r.betaFast,
-      r.betaSlow
+      this.#c, x.ptr, positions.ptr, factors?.ptr ?? null, r.dimensions, r.mode, r.contextLength,
+      r.base, r.scale, r.extFactor, r.attnFactor, r.betaFast, r.betaSlow
     )
     return this.#made(ptr, x.ne)
   }
@@ -265,6 +274,11 @@ export class Graph {
   addInto(into: Tensor, what: Tensor): Tensor {
     need(sameShape(into, what), 'addInto', into, what)
     return this.#made(this.#ggml.add_inplace(this.#c, into.ptr, what.ptr), into.ne)
+  }
+
+  /** A tensor of the graph's own without values, for `fill`. */
+  blank(...ne: readonly number[]): Tensor {
+    return this.#made(this.#ggml.new_tensor_4d(this.#c, TYPE.F32, ...shape(...ne)), shape(...ne))
   }
 
   /** Sets every element of `into`, in place. */
@@ -309,7 +323,8 @@ export class Graph {
   transposed(a: Tensor): Tensor {
     const known = this.#transposes.get(a.ptr)
     if (known) return known
-    const made = this.cont(this.permute(a, [1, 0, 2, 3]))
+    const inParts = this.backend.isCpu && a.type === TYPE.F32 ? transposedInParts(this, a) : null
+    const made = inParts ?? this.cont(this.permute(a, [1, 0, 2, 3]))
     this.#transposes.set(a.ptr, made)
     return made
   }
@@ -371,20 +386,6 @@ export class Graph {
 
   get size(): number {
     return this.#ggml.graph_n_nodes(this.handle)
-  }
-
-  /** Throws AppError('device') naming the first operation that the device cannot compute: ggml would abort on it. */
-  refuseMissingKernels(): void {
-    if (this.backend.isCpu) return
-    for (let i = 0; i < this.size; i++) {
-      const node = this.#ggml.graph_node(this.handle, i)!
-      if (this.backend.computes(node)) continue
-      throw new AppError(
-        'device',
-        `${this.backend.name} (${this.backend.description}) cannot compute the operation ${this.#ggml.op_desc(node)} as it is needed here`,
-        'Set device: cpu (--device cpu) to train on the CPU of this machine.'
-      )
-    }
   }
 
   compute(): void {

@@ -26,13 +26,25 @@ export type Linear = {
   readonly bias: { readonly value: Tensor; readonly gradient: Tensor | null } | null
 }
 
+/** aᵣ uᵣ summed over the rank: a [n, r], u [r, T] → [n, T]; `rows` is aᵀ, for devices that want it so. */
+function spread(g: Graph, a: () => Tensor, rows: () => Tensor, u: Tensor): Tensor {
+  return u.ne[0] <= g.backend.outerRank ? g.outProd(a(), g.permute(u, [1, 0, 2, 3])) : g.mulMat(rows(), u)
+}
+
 /** y, and u = s·A·h [r, T], which the backward of B needs: the scale is applied where the data is thin. */
 export function linear(g: Graph, layer: Linear, h: Tensor): { y: Tensor; u: Tensor | null } {
   const base = g.mulMat(layer.weight, h)
   const shifted = (y: Tensor): Tensor => (layer.bias ? g.add(y, layer.bias.value) : y)
   if (!layer.lora) return { y: shifted(base), u: null }
   const u = g.scale(g.mulMat(layer.lora.a, h), layer.lora.scale)
-  return { y: shifted(g.add(base, g.mulMat(layer.lora.b, u))), u }
+  const { b } = layer.lora
+  const change = spread(
+    g,
+    () => g.transposed(b),
+    () => b,
+    u
+  )
+  return { y: shifted(g.add(base, change)), u }
 }
 
 /** Adds the gradients of what is trained here, and returns dL/dh [in, T]. */
@@ -49,5 +61,11 @@ export function linearBack(g: Graph, layer: Linear, h: Tensor, u: Tensor | null,
   g.run(g.addInto(gradB, g.mulMat(g.transposed(scaledU), g.transposed(dy)))) // [r, out]
   const du = g.scale(g.mulMat(g.transposed(b), dy), scale) // [r, T]
   g.run(g.addInto(gradA, g.mulMat(g.transposed(h), g.transposed(du)))) // [in, r]
-  return g.add(dhBase, g.mulMat(g.transposed(a), du))
+  const dhChange = spread(
+    g,
+    () => a,
+    () => g.transposed(a),
+    du
+  )
+  return g.add(dhBase, dhChange)
 }

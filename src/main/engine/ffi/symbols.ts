@@ -54,6 +54,8 @@ export const GGML_BASE = {
   diag_mask_inf: 'void* ggml_diag_mask_inf(void*, void*, int)',
   soft_max_ext: 'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
   soft_max_ext_back: 'void* ggml_soft_max_ext_back(void*, void*, void*, float, float)',
+  flash_attn_ext: 'void* ggml_flash_attn_ext(void*, void*, void*, void*, void*, float, float, float)',
+  flash_attn_ext_set_prec: 'void ggml_flash_attn_ext_set_prec(void*, int)',
   rope_ext: 'void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
   rope_ext_back:
     'void* ggml_rope_ext_back(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
