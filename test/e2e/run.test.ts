@@ -201,7 +201,7 @@ describeApp('a run in the browser', () => {
     for (const box of await page.getByRole('checkbox', { name: 'Choose Short demo' }).all()) await box.click()
     await page.getByRole('button', { name: 'Compare' }).click()
     await page.getByText('not distinguishable').first().waitFor()
-    await page.getByRole('figure', { name: /^Loss, training/ }).waitFor()
+    await page.getByRole('figure', { name: /^Loss, training\. Short demo \(1\): .* Short demo \(2\): / }).waitFor()
     await bothThemes(page, 'compare')
     expect(first.errors).toEqual([])
   })

@@ -216,7 +216,7 @@ export function chartsFor(
 /** Headline metrics in the order a list shows them. */
 const HEADLINES: readonly (readonly [metric: string, label: string, format: (value: number) => string])[] = [
   ['eval/accuracy', 'held-out accuracy', share],
-  ['accuracy', 'accuracy', share],
+  ['accuracy', 'rollouts right', share],
   ['reward', 'reward', plain],
   ['loss', 'loss', plain],
   ['completions/mean_length', 'length', tokens],

@@ -10,6 +10,8 @@ export type Command = {
   readonly words?: string
   /** As shown, e.g. `g r`. */
   readonly keys?: string
+  /** Beside the title: what tells entries of one name apart. */
+  readonly note?: string
   readonly run: () => unknown
 }
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { FORMATS, mappingProblem } from '../../../src/renderer/pages/datasets/formats.ts'
 import { countOver, lengthBars, lengthSentence } from '../../../src/renderer/pages/datasets/length-histogram.ts'
+import { originName } from '../../../src/renderer/pages/datasets/origin-name.ts'
 import { rowText } from '../../../src/renderer/pages/datasets/row-text.ts'
 import { base64Of, PIECE_BYTES, uploadFile } from '../../../src/renderer/pages/datasets/upload.ts'
 
@@ -97,4 +98,10 @@ test('rows are read as asked, thought and answer, whatever their form', () => {
   expect(rowText(apart)).toEqual({ system: null, prompt: 'q', thought: 't', answer: '7', earlier: 2 })
   expect(rowText({ prompt: 'q', solution: 7 })).toEqual({ system: null, prompt: 'q', thought: null, answer: '7', earlier: 0 }) // prettier-ignore
   expect(rowText({ other: 1 }).prompt).toBe('{"other":1}')
+})
+
+test('an uploaded file keeps the name a person gave it', () => {
+  expect(originName('2a8da6db-d2d1-442b-aaeb-c08820e10848-traces.jsonl')).toBe('traces.jsonl')
+  expect(originName('/up/2a8da6db-d2d1-442b-aaeb-c08820e10848-a-b.csv')).toBe('/up/a-b.csv')
+  expect(originName('gsm8k-train.jsonl')).toBe('gsm8k-train.jsonl')
 })

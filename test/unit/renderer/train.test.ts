@@ -4,13 +4,16 @@ import { llama } from '../../../src/main/engine/arch/llama.ts'
 import { phi3 } from '../../../src/main/engine/arch/phi3.ts'
 import { qwen2 } from '../../../src/main/engine/arch/qwen2.ts'
 import { qwen3 } from '../../../src/main/engine/arch/qwen3.ts'
+import { recipeFields } from '../../../src/main/ipc/recipe-fields.ts'
 import { TRAINABLE_ARCHITECTURES } from '../../../src/shared/architectures.ts'
 import type { Field } from '../../../src/shared/contract/recipes.ts'
 import { modulesOf, readTargets, shownModules, withModule } from '../../../src/renderer/pages/train/target-modules.ts'
 import { TARGET_MODULES } from '../../../src/shared/recipe.ts'
+import { DESCRIBED, settingWords } from '../../../src/renderer/pages/train/setting-words.ts'
 import { sections } from '../../../src/renderer/pages/train/sections.ts'
 import {
   isChanged,
+  leaves,
   matchingFields,
   parseSetting,
   rangeText,
@@ -132,4 +135,17 @@ test('every setting stands in exactly one section, unknown ones in the last', ()
     'brand_new'
   ])
   expect(made.at(-1)?.title).toBe('More')
+})
+
+test('every number of the form says what it is, and every word belongs to a setting', () => {
+  const all = (['sft', 'grpo', 'evaluate'] as const).flatMap((kind) => leaves(recipeFields(kind)))
+  const mute = all.filter(
+    ({ type, path, description }) =>
+      (type === 'number' || type === 'integer') &&
+      settingWords(path) === '' &&
+      description.replace(/(^|; )report: [^;]+/g, '') === ''
+  )
+  expect(mute.map(({ path }) => path)).toEqual([])
+  const paths = new Set(all.map(({ path }) => path))
+  expect(DESCRIBED.filter((path) => !paths.has(path))).toEqual([])
 })
