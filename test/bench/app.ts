@@ -3,12 +3,13 @@
  * Chromium: first paint, page switches, memory; then a whole demo under it, with the run's page open and closed by turns while
  * GRPO trains: the host's share of a core, and what an open page does to the pace of training. Says figures; judges nothing.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Page } from 'playwright-core'
-import { chromiumPath, openBrowser, openTab, startApp, visit, workspaceFolder } from '../e2e/rig.ts'
-import type { App } from '../e2e/rig.ts'
+import { chromiumPath, openBrowser, openTab, startApp, visit } from '../e2e/served-app.ts'
+import type { App } from '../e2e/served-app.ts'
 
 const { values: options } = parseArgs({ options: { seconds: { type: 'string', default: '50' } } })
 const WINDOW_MS = Number(options.seconds) * 1000
@@ -69,8 +70,8 @@ function steps(workspace: string): Step[] {
 }
 
 if (chromiumPath === undefined) throw new Error('no Chromium here: name it in CHROMIUM')
-const folder = workspaceFolder()
-const app = await startApp(folder.path)
+const workspace = mkdtempSync(join(tmpdir(), 'reasonsmith-app-'))
+const app = await startApp(workspace)
 const browser = await openBrowser()
 try {
   const { page, context } = await openTab(browser, app)
@@ -79,7 +80,7 @@ try {
   await page.getByRole('button', { name: 'Run the demo' }).click()
   await page.waitForURL(/#\/runs\/\w+/)
   const runPage = page.url()
-  while (steps(folder.path).length < 2) await pause(1000)
+  while (steps(workspace).length < 2) await pause(1000)
 
   const windows: { open: boolean; from: number; until: number }[] = []
   let shown = page
@@ -101,7 +102,7 @@ try {
       say('  heap of the page', heap === undefined ? 'unknown' : `${(heap / 2 ** 20).toFixed(0)} MiB`)
     }
   }
-  const all = steps(folder.path)
+  const all = steps(workspace)
   const pace = (open: boolean): number => {
     const inside = all.filter(({ time, seconds }) => windows.some((w) => w.open === open && time - seconds * 1000 >= w.from && time <= w.until)) // prettier-ignore
     say(`steps with the page ${open ? 'open' : 'closed'}`, String(inside.length))
@@ -113,5 +114,5 @@ try {
 } finally {
   await browser.close()
   await app.stop()
-  folder.remove()
+  rmSync(workspace, { recursive: true, force: true })
 }
