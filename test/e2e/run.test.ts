@@ -157,7 +157,7 @@ describeApp('a run in the browser', () => {
       expect(await seriousFaults(page)).toEqual([])
       await dialog.getByRole('button', { name: 'Merge and export' }).click()
       await page.getByText('Done', { exact: true }).first().waitFor({ timeout: PATIENCE })
-      await page.getByRole('cell', { name: 'merged-F16.gguf' }).waitFor()
+      await page.getByRole('cell', { name: 'merged-F16.gguf', exact: true }).waitFor()
       await page.getByText('base and adapter in one, quantised to Q8_0').waitFor()
       expect(await seriousFaults(page)).toEqual([])
       const folder = await page.locator('main code').first().innerText()
