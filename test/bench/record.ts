@@ -1,6 +1,6 @@
 /**
- * How fast a large record is written and read: `node test/bench/record.ts [events]`. Many runs of 40 metrics a step, then the
- * calls a run page makes when it opens. Says figures; judges nothing.
+ * How fast a large record is written and read: `node test/bench/record.ts [events] [metrics]`. Ten runs of so many metrics a
+ * step, then the calls a run page makes when it opens. Says figures; judges nothing.
  */
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +11,7 @@ import { openStore } from '../../src/main/data/store/index.ts'
 const events = Number(process.argv[2] ?? 1_000_000)
 const RUNS = 10
 const BATCH = 20
-const NAMES = Array.from({ length: 40 }, (_, i) => `metric/${i}`)
+const NAMES = Array.from({ length: Number(process.argv[3] ?? 40) }, (_, i) => `metric/${i}`)
 
 const folder = mkdtempSync(join(tmpdir(), 'record-'))
 const say = (what: string, value: string): void => console.log(`${what.padEnd(52)}${value}`)
@@ -54,8 +54,8 @@ try {
   const again = timed('opening it', () => openStore(folder))
   const run = numbers[4]!
   timed('  a run page: first 2,000 events', () => again.events.after(run, 0, 2000))
-  timed('  a run page: all 40 series at 4,000 points', () => again.events.series(run, undefined, 4000))
-  timed('  a run page: all 40 series at 800 points', () => again.events.series(run, undefined, 800))
+  timed('  a run page: all series at 4,000 points', () => again.events.series(run, undefined, 4000))
+  timed('  a run page: all series at 800 points', () => again.events.series(run, undefined, 800))
   timed('  a run page: last 5,000 terminal lines', () =>
     again.events.terminal(run, Math.max(0, perRun / BATCH - 5000), 5000)
   )
