@@ -17,9 +17,13 @@ beforeAll(() => {
   backend.dispose()
 })
 
-test('boundaries in host memory leave gradients as they are', async () => {
+test.each([
+  ['two sequences in a row', [[27, 13]]],
+  ['one sequence in a row', [[40]]],
+  ['two rows', [[27, 13], [20]]]
+] as const)('boundaries in host memory leave gradients as they are: %s', async (_, lengths) => {
   const backend = own.backend()
   expect(backend.hostBufferType).not.toBe(backend.bufferType)
   const model = own(await loadModel(path, backend))
-  await expectSameOnHost(own, model, { keep: 'none', wholeBatch: false, lengths: [[27, 13]] })
+  await expectSameOnHost(own, model, { keep: 'none', wholeBatch: false, lengths })
 })
