@@ -100,8 +100,13 @@ export default defineConfig({
           ...onDevice,
           // a software device takes many minutes for the engine's own files, which `gpu` runs too
           include: ['test/device/**/*.test.ts'],
-          // by its number, since ggml-vulkan leaves out Mesa's software device unless it is asked for
-          env: { REASONSMITH_TEST_DEVICE: 'vulkan', GGML_VK_VISIBLE_DEVICES: '0' },
+          // By its number, since ggml-vulkan leaves out Mesa's software device unless it is asked for. Buffers of 16 MiB at
+          // most (a GPU's are of 1 GiB), so that small graphs have scratch in several.
+          env: {
+            REASONSMITH_TEST_DEVICE: 'vulkan',
+            GGML_VK_VISIBLE_DEVICES: '0',
+            GGML_VK_SUBALLOCATION_BLOCK_SIZE: '16777216'
+          },
           testTimeout: 600_000,
           sequence: { groupOrder: 5 }
         }

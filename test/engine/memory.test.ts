@@ -189,6 +189,7 @@ test('trained token rows count with their state, and have no copies that would h
   const model = await load('Q4_K', LORA)
   const [without, rows] = [LORA, { ...LORA, tokenRows: 3 } as PlannedTraining].map((trained) => planFor(model, { trained })) // prettier-ignore
   expect([without!.settings.forward, rows!.settings.forward]).toEqual(['copies', 'own'])
+  expect(rows!.reasons).toEqual([expect.stringMatching(/faster copies would not know the trained rows$/)])
   const size = 2 * 3 * TINY.width * 4 // embedding and head
   expect(rows!.bytes.adapter - without!.bytes.adapter).toBe(2 * size)
   expect(rows!.bytes.gradients - without!.bytes.gradients).toBe(size)
@@ -207,6 +208,11 @@ test('a device with memory of its own may leave boundaries to the host, where th
   expect(planFor(model, { ...limits, hostLimitBytes: hosted.hostBytes }).settings).toEqual(hosted.settings)
   expect(planFor(model, { ...limits, hostLimitBytes: hosted.hostBytes - 1 }).settings.boundaries).toBeUndefined()
   expect(planFor(model, limits).hostBytes).toBe(0)
+  // What the host has no room for is no plan: a refusal must not say that less is needed than is allowed.
+  const least = chosen.filter(({ settings }) => settings.boundaries === 'host').at(-1)!
+  const refused = planFor(model, { tokens: 1024, limitBytes: least.totalBytes, hostLimitBytes: least.hostBytes - 1 })
+  expect(refused.fits).toBe(false)
+  expect(refused.totalBytes).toBeGreaterThan(least.totalBytes)
   const kept = chosen.find(({ settings: { keep, boundaries } }) => keep === 'none' && boundaries === undefined)!
   expect(kept.bytes.boundaries - hosted.bytes.boundaries).toBe(hosted.hostBytes)
 })

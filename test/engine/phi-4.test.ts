@@ -14,7 +14,7 @@ const STEP = 1024
 /** The CPU counts for a GPU with memory of its own and kernels for everything: nothing is computed. */
 function planOn(): (tokens: number, limitBytes: number) => Plan {
   const cpu = own.backend()
-  const backend = { ...cpu, isCpu: false, ownsMemory: true }
+  const backend = { ...cpu, isCpu: false, ownsMemory: true, outerRank: 0, flashInF32: false }
   const model = phi4()
   const trained = { kind: 'lora', r: 16, targets: modulesOf(model.architecture) } as const
   return (tokens, limitBytes) => planMemory(backend, model, { trained, tokens, limitBytes, hostLimitBytes: 64 * GIB })

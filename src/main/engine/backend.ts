@@ -33,7 +33,8 @@ export type Backend = {
   readonly multipliesViews: boolean
   /**
    * Up to which rank a product [n, r] × [r, T] is better made of outer products. The CPU's mul_mat takes a dot product of
-   * length r and the sum of a vector register for each result: 7 GFLOP/s at rank 16, where out_prod reaches 23; of rank 32 its rows no longer fit the cache.
+   * length r and the sum of a vector register for each result: 7 GFLOP/s at rank 16, where out_prod reaches 23; of rank 32
+   * its rows no longer fit the cache.
    */
   readonly outerRank: number
   /** Whether fused attention computes in F32 throughout, as the CPU's does; GPUs round keys and values to F16. */

@@ -12,9 +12,10 @@ import type { Norm } from './blocks/norm.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import type { GgufInfo } from './gguf.ts'
-import { Graph, GraphAllocator } from './graph.ts'
+import { Graph } from './graph.ts'
+import { largestBuffer, scratchBytes, scratchGroups } from './graph-allocator.ts'
 import { noMemory } from './no-memory.ts'
-import { transposeType } from './parameters.ts'
+import { transposeType, withoutAdapter } from './parameters.ts'
 import { layerCapacity } from './trainer.ts'
 import { contiguousStrides, shape, TYPE } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
@@ -133,8 +134,9 @@ function pretendedLayer(pretended: Pretended, sketch: LayerSketch, isCpu: boolea
 }
 
 /**
- * Bytes of scratch that the forward and the backward of a layer share; one row holding one sequence, seen whole, is the
- * dearest case.
+ * Bytes of scratch that a layer's forward (with the adapter and without), its backward and its transposes share, as far as
+ * they can: `scratchGroups`. One row holding one sequence, seen whole, is the dearest case; where scratch lies in several
+ * buffers, that a window makes groups of its own is not counted.
  */
 export function layerScratch(backend: Backend, sketch: LayerSketch): number {
   const { architecture, config, tokens, keep, chunkQueries, transposes } = sketch
@@ -169,12 +171,10 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): number {
     pretended.settle()
 
     const measured = (g: Graph, describe: (g: Graph) => void = () => undefined): number => {
-      const allocator = new GraphAllocator(backend)
       try {
         describe(g)
-        return allocator.measure(g)
+        return scratchBytes(g)
       } finally {
-        allocator.dispose()
         g.dispose()
       }
     }
@@ -188,11 +188,17 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): number {
       g.run(g.cpy(architecture.backward(tape, x, dy), dxInto))
     })
     const transposing = transposes === 'cached' ? 0 : measured(transposingGraph(backend, copies, rows))
-    const forward = bytes((g) => {
-      const place = (_: string, node: Tensor): Tensor => (keep === 'all' ? pretended.place(node) : node)
-      g.run(pretended.place(architecture.forward(new Tape(g, about, { place }), x)))
-    })
-    return Math.max(forward, backward, transposing)
+    const forwardOf = (some: Layer): number =>
+      bytes((g) => {
+        const place = (_: string, node: Tensor): Tensor => (keep === 'all' ? pretended.place(node) : node)
+        g.run(pretended.place(architecture.forward(new Tape(g, { ...about, layer: some }, { place }), x)))
+      })
+    const forward = forwardOf(layer)
+    const largest = largestBuffer(backend)
+    // smaller than with the adapter, so that it counts only where the two cannot share
+    const reference = forward > largest && sketch.trained.kind === 'lora' ? forwardOf(withoutAdapter(layer)) : 0
+    const groups = scratchGroups([forward, reference, backward, transposing], (size) => size, largest)
+    return groups.reduce((sum, group) => sum + Math.max(...group), 0)
   } finally {
     pretended.dispose()
   }

@@ -1,6 +1,6 @@
 /** The settings that a memory plan chooses from, and in words what each gives up. */
 import { cacheHolds } from './sampling-memory.ts'
-import type { PlannedRollouts, PlannedSampling, PlannedSettings } from './memory-plan.ts'
+import type { PlannedRollouts, PlannedSampling, PlannedSettings, PlanRequest } from './memory-plan.ts'
 
 const LARGE = { chunkQueries: 256, headRows: 64 } as const
 const SMALL = { chunkQueries: 64, headRows: 16 } as const
@@ -45,8 +45,12 @@ export function whySampling(sampling: PlannedSampling, asked: PlannedRollouts): 
   ].filter((it) => it !== false)
 }
 
+/** Copies of the tables would hold trained rows as they were. */
+export const mayCopy = ({ trained }: Pick<PlanRequest, 'trained'>): boolean =>
+  trained.kind === 'full' || !trained.tokenRows
+
 /** Why these settings, the dearest first; one sentence each. */
-export function whyTraining(settings: PlannedSettings): string[] {
+export function whyTraining(settings: PlannedSettings, request: Pick<PlanRequest, 'trained'>): string[] {
   const { chunkQueries, keep, boundaries, transposes, forward } = settings
   const words = [
     chunkQueries === SMALL.chunkQueries && 'small chunks of attention and head: larger ones would not fit',
@@ -55,7 +59,8 @@ export function whyTraining(settings: PlannedSettings): string[] {
     keep === 'none' && 'activations are computed again in the backward: kept ones would not fit',
     transposes === 'per layer' &&
       'transposed weights are made layer by layer, again for each row: all of them at once would not fit',
-    forward === 'own' && 'the forward multiplies the base’s own weights: faster copies would not fit'
+    forward === 'own' &&
+      `the forward multiplies the base’s own weights: faster copies would ${mayCopy(request) ? 'not fit' : 'not know the trained rows'}`
   ].filter((it) => it !== false)
   return words.length > 0 ? words : ['activations are kept: everything fits']
 }

@@ -8,7 +8,7 @@ import type { Backend } from './backend.ts'
 import { dataBytes } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
 import type { LayerSketch } from './layer-scratch.ts'
-import { samplingSizes, TRAINING_CHOICES, whySampling, whyTraining } from './memory-choices.ts'
+import { mayCopy, samplingSizes, TRAINING_CHOICES, whySampling, whyTraining } from './memory-choices.ts'
 import type { Plan, PlanItem, PlannedBase, PlannedSampling, PlannedSettings, PlanRequest } from './memory-plan.ts'
 import {
   activationBytes,
@@ -27,7 +27,10 @@ import { passedThrough } from './weight-copies.ts'
 
 const F32 = 4
 
-/** Chooses the fastest settings that fit the limit; the smallest ones when none do. Loads and computes nothing. */
+/**
+ * Chooses the fastest settings that fit the limit; the smallest ones, of those that the host has room for, when none do. Loads
+ * and computes nothing.
+ */
 export function planMemory(backend: Backend, model: PlannedBase, request: PlanRequest): Plan {
   const measured = new Map<string, number>()
   const scratchOf = (sketch: LayerSketch): number => {
@@ -39,6 +42,7 @@ export function planMemory(backend: Backend, model: PlannedBase, request: PlanRe
   let smallest: Plan | undefined
   for (const [settings, sampling] of choices(model.config.headDim, request)) {
     const plan = planFor(backend, model, request, settings, sampling, scratchOf)
+    if (plan.hostBytes > (request.hostLimitBytes ?? 0)) continue
     if (plan.fits) return plan
     if (!smallest || plan.totalBytes < smallest.totalBytes) smallest = plan
   }
@@ -48,14 +52,13 @@ export function planMemory(backend: Backend, model: PlannedBase, request: PlanRe
 /** From the fastest to the smallest. */
 function* choices(
   headDim: number,
-  { rollouts, hostLimitBytes, trained }: PlanRequest
+  request: PlanRequest
 ): Generator<readonly [PlannedSettings, PlannedSampling | null]> {
+  const { rollouts } = request
   const sizes = rollouts ? samplingSizes(headDim, rollouts) : [null]
   for (const size of sizes) {
     for (const settings of TRAINING_CHOICES) {
-      if (settings.boundaries === 'host' && hostLimitBytes === undefined) continue
-      // Copies of the tables would hold the rows as they were.
-      if (settings.forward === 'copies' && trained.kind === 'lora' && trained.tokenRows) continue
+      if (settings.forward === 'copies' && !mayCopy(request)) continue
       if (size === null) yield [settings, null]
       else for (const memory of ['together', 'in turn'] as const) yield [settings, { ...size, memory }]
     }
@@ -163,10 +166,10 @@ function planFor(
     sampling,
     reasons: [
       ...(sampling && rollouts ? whySampling(sampling, rollouts) : []),
-      ...whyTraining(settings),
+      ...whyTraining(settings, request),
       ...(startup > later ? ['the peak is at the start, while the weights are copied'] : [])
     ],
-    fits: totalBytes <= limitBytes && hostBytes <= (request.hostLimitBytes ?? 0),
+    fits: totalBytes <= limitBytes,
     change: null
   }
 }

@@ -150,10 +150,7 @@ export class Parameters {
       ropeFactors,
       ...attentionOf(config, i)
     }))
-    this.referenceLayers = this.layers.map((layer) => ({
-      ...layer,
-      linears: Object.fromEntries(Object.entries(layer.linears).map(([role, it]) => [role, { ...it, lora: null }]))
-    }))
+    this.referenceLayers = this.layers.map(withoutAdapter)
     this.outputNorm = norm('output_norm.weight')
     this.head = linear(config.head, 'head')
     this.embedding = {
@@ -191,6 +188,12 @@ export class Parameters {
     this.#copies.dispose()
   }
 }
+
+/** The layer of the base. */
+export const withoutAdapter = (layer: Layer): Layer => ({
+  ...layer,
+  linears: Object.fromEntries(Object.entries(layer.linears).map(([role, it]) => [role, { ...it, lora: null }]))
+})
 
 /** Elements of a Q8_0 block. */
 const Q8_BLOCK = 32

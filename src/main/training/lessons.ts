@@ -37,13 +37,20 @@ export function rowTokens(lessons: readonly Lesson[], recipe: SftRecipe): number
   return Math.max(longest, Math.min(1024, recipe.max_length))
 }
 
-/** As many tokens as the longest row of any batch can have, those of the longest lesson. */
-export function longestRow(lessons: readonly Lesson[], recipe: SftRecipe): Int32Array {
-  const byLength = [...lessons].sort((a, b) => b.tokens.length - a.tokens.length)
-  const longest = byLength[0]!.tokens
-  if (!recipe.packing) return longest
-  const batch = byLength.slice(0, recipe.train_batch_size).reduce((sum, { tokens }) => sum + tokens.length, 0)
-  return repeated(longest, Math.max(longest.length, Math.min(rowTokens(lessons, recipe), batch)))
+/**
+ * As many tokens as the longest row can have, those of the longest sample: a row of a batch, which may hold one sample more
+ * than once, or of the held-out samples, which are always packed.
+ */
+export function longestRow(lessons: readonly Lesson[], heldOut: readonly Lesson[], recipe: SftRecipe): Int32Array {
+  const [longest] = lessons.map(({ tokens }) => tokens).sort((a, b) => b.length - a.length)
+  const [longestHeldOut] = heldOut.map(({ tokens }) => tokens).sort((a, b) => b.length - a.length)
+  const inBatch = recipe.packing
+    ? Math.min(rowTokens(lessons, recipe), recipe.train_batch_size * longest!.length)
+    : longest!.length
+  const allHeldOut = heldOut.reduce((sum, { tokens }) => sum + tokens.length, 0)
+  const inHeldOut = Math.min(rowTokens(heldOut, recipe), allHeldOut)
+  const source = longestHeldOut && longestHeldOut.length > longest!.length ? longestHeldOut : longest!
+  return repeated(source, Math.max(inBatch, inHeldOut))
 }
 
 export type ReadLessons = {

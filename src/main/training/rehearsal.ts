@@ -5,8 +5,9 @@ import { pack } from '../engine/batch.ts'
 import type { Trainer } from '../engine/trainer.ts'
 
 /**
- * Runs one row of `tokens`, of which one head chunk is predicted: all memory of a step is taken and written to. Parameters,
- * their gradients, their state and every random stream are as before. Throws AppError('memory') with what to change.
+ * Runs one row of `tokens`, of which one head chunk is predicted: what a step takes is taken and written to, but for the masks
+ * and shared prompts of a row of several sequences, which the plan alone knows. Parameters, their state and every random
+ * stream are as before, gradients are zero. Throws AppError('memory') with what to change.
  */
 export function rehearse(trainer: Trainer, tokens: Int32Array, emit: Emit): void {
   emit({ kind: 'phase', name: 'rehearsing the longest batch' })

@@ -75,7 +75,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       text: `${lessons.length} samples, ${heldOut.length} held out, ${steps} steps of ${recipe.train_batch_size}, ${schedule.warmupSteps} of warm-up`
     })
 
-    if (recipe.rehearsal) rehearse(trainer, longestRow([...lessons, ...heldOut], recipe), emit)
+    if (recipe.rehearsal) rehearse(trainer, longestRow(lessons, heldOut, recipe), emit)
     const batchOf = batchSource(lessons, recipe)
     const earlier = run.checkpoint && stateOf<State>(run.checkpoint)
     const answers = answersOf(heldOut, recipe)

@@ -1,7 +1,7 @@
 /**
  * Causal attention in chunks of queries, forward and backward. A chunk of queries meets only the spans of keys that it may
- * see something of (attention-chunks.ts), so masked halves and other sequences are not computed. Query heads that share a key head are folded into the query dimension, so that the sums over
- * them are part of the matrix products.
+ * see something of (attention-chunks.ts), so masked halves and other sequences are not computed. Query heads that share a
+ * key head are folded into the query dimension, so that the sums over them are part of the matrix products.
  *
  * Shapes: headDim D, H query heads, K key heads, R = H / K, T tokens; a chunk has n queries and m keys.
  */

@@ -106,6 +106,7 @@ export const GGML_BASE = {
   backend_dev_type: 'int ggml_backend_dev_type(void*)',
   backend_dev_buffer_type: 'void* ggml_backend_dev_buffer_type(void*)',
   backend_dev_host_buffer_type: 'void* ggml_backend_dev_host_buffer_type(void*)',
+  backend_buft_get_max_size: 'size_t ggml_backend_buft_get_max_size(void*)',
   backend_buft_alloc_buffer: 'void* ggml_backend_buft_alloc_buffer(void*, size_t)',
   backend_buffer_get_base: 'void* ggml_backend_buffer_get_base(void*)',
   backend_dev_backend_reg: 'void* ggml_backend_dev_backend_reg(void*)',
