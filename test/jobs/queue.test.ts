@@ -241,6 +241,52 @@ test('a record that cannot be written does not end the job, and is told; the end
   expect(store.runs.get('a')?.reason).toMatch(/^finished \(some of it could not be recorded: .*full/)
 })
 
+test('a run whose start cannot be recorded waits, is told of once, and starts once there is room', async () => {
+  const folder = workspace()
+  const told: string[] = []
+  let full = true
+  const store = openStore(folder)
+  const queue = createQueue({
+    workerPath,
+    runs: {
+      ...store.runs,
+      change: (id, values) => {
+        if (full && values.state === 'running') throw new Error('database or disk is full')
+        store.runs.change(id, values)
+      }
+    },
+    events: store.events,
+    changed: () => undefined,
+    onTrouble: (what) => told.push(what)
+  })
+  atEnd(() => store.opened.close())
+  queue.add(newRun({ id: 'a', kind: 'sample', folder, input: '{"input":{"model":"m","prompt":"done"}}' }))
+  await vi.waitFor(() => expect(told).toHaveLength(1), WAIT)
+  await new Promise((wait) => setTimeout(wait, 2500)) // it was tried again meanwhile
+  expect(told).toEqual([expect.stringMatching(/^a run could not be started: .*full/)])
+  expect(store.runs.get('a')?.state).toBe('queued')
+  full = false
+  await vi.waitFor(() => expect(store.runs.get('a')?.how).toBe('done'), WAIT)
+})
+
+test('an end that nobody can be told of and a pause that cannot be kept do not stop what waits', async () => {
+  const told: string[] = []
+  const full = (): never => {
+    throw new Error('database or disk is full')
+  }
+  const { add, ended, queue } = rig({
+    onEnded: full,
+    continueAfterFailure: () => false,
+    paused: { get: () => false, set: full },
+    onTrouble: (what) => told.push(what)
+  })
+  const [failed, next] = [add('refuse'), add('done')]
+  await ended(failed!)
+  await vi.waitFor(() => expect(told).toHaveLength(2), WAIT)
+  expect(() => queue.pause(false)).toThrow('full')
+  expect((await ended(next!)).how).toBe('done')
+})
+
 test('misuse is refused in words', async () => {
   const { add, ended, queue } = rig()
   const id = add('done')

@@ -54,7 +54,7 @@ export type Queue = {
   readonly close: (patienceMs?: number) => Promise<void>
 }
 
-/** How often an end that could not be written is tried again. */
+/** How often an end or a start that could not be written is tried again. */
 const KEEP_AGAIN_MS = 2000
 
 type Lease = 'device' | 'network'
@@ -68,6 +68,8 @@ export function createQueue(options: QueueOptions): Queue {
   const { runs, events, changed, now = Date.now } = options
   const running = new Map<Lease, Running>()
   const starting = new Set<Lease>()
+  /** Runs whose start could not be recorded: each is told of once. */
+  const unstarted = new Set<string>()
   let paused = options.paused?.get() ?? false
   let closing = false
   const idleWaiters: (() => void)[] = []
@@ -108,12 +110,25 @@ export function createQueue(options: QueueOptions): Queue {
     try {
       if (lease === 'device') await options.freeDevice?.()
       const still = runs.get(row.id)
-      if (closing || still?.state !== 'queued' || still.trashed_at !== null) return
-      launch(still, lease)
+      if (!closing && still?.state === 'queued' && still.trashed_at === null) launch(still, lease)
+    } catch (error) {
+      // A disk that is full now may have room later; until then the run waits.
+      if (!unstarted.has(row.id)) options.onTrouble?.(`${row.name} could not be started: ${String(error)}`)
+      unstarted.add(row.id)
+      setTimeout(pump, KEEP_AGAIN_MS).unref()
+      return
     } finally {
       starting.delete(lease)
     }
     if (!running.has(lease)) pump()
+  }
+  /** What an end leads to must not stop the queue. */
+  const orTell = (what: string, act: () => void): void => {
+    try {
+      act()
+    } catch (error) {
+      options.onTrouble?.(`${what}: ${String(error)}`)
+    }
   }
 
   const launch = (row: RunRow, lease: Lease): void => {
@@ -194,10 +209,11 @@ export function createQueue(options: QueueOptions): Queue {
       changed(row.id)
       changed(null)
       const ended = runs.get(row.id)
-      if (ended !== undefined) options.onEnded?.(ended)
+      if (ended !== undefined) orTell(`the end of ${row.name} could not be kept whole`, () => options.onEnded?.(ended))
     }
     keep()
-    if (ending.how === 'failed' && options.continueAfterFailure?.() === false && !closing) pause(true)
+    if (ending.how === 'failed' && options.continueAfterFailure?.() === false && !closing)
+      orTell('that the queue is paused could not be kept', () => pause(true))
     options.onBusy?.(running.size > 0)
     pump()
     if (running.size === 0 && starting.size === 0) idleWaiters.splice(0).forEach((wake) => wake())
@@ -205,9 +221,12 @@ export function createQueue(options: QueueOptions): Queue {
 
   const pause = (value: boolean): void => {
     paused = value
-    options.paused?.set(value)
-    changed(null)
-    pump()
+    try {
+      options.paused?.set(value)
+    } finally {
+      changed(null)
+      pump()
+    }
   }
 
   queueMicrotask(pump)
