@@ -72,7 +72,7 @@ test('runs take their turn, one at a time, past one that fails and one that abor
   const order = [...new Set(events.map(([run]) => run))]
   expect(order).toEqual(ids.filter((id) => !id.startsWith('refuse')))
   for (const [i, next] of rows.slice(1).entries()) expect(next.started_at!).toBeGreaterThanOrEqual(rows[i]!.ended_at!)
-  await queue.idle()
+  await queue.deviceFree()
   const last = store.events.after(rows[4]!.number, 0, 10).map(({ event }) => event.kind)
   expect(last).toEqual(['phase', 'step'])
 })
@@ -285,6 +285,24 @@ test('an end that nobody can be told of and a pause that cannot be kept do not s
   await vi.waitFor(() => expect(told).toHaveLength(2), WAIT)
   expect(() => queue.pause(false)).toThrow('full')
   expect((await ended(next!)).how).toBe('done')
+})
+
+test('who waits for the device does not wait for the network, and is woken when a start comes to nothing', async () => {
+  const letGo = Promise.withResolvers<void>()
+  const { add, ended, heard, queue, store } = rig({ freeDevice: () => letGo.promise })
+  queue.add(newRun({ id: 'net', kind: 'download', folder: workspace(), input: '{"input":{"from":"a","to":"b"}}' }))
+  await heard('net', 'phase')
+  const first = add('done')
+  expect(queue.wantsDevice()).toBe(true)
+  const free = queue.deviceFree()
+  queue.stop(first, 'now')
+  letGo.resolve()
+  await free
+  expect(queue.wantsDevice()).toBe(false)
+  const second = add('done')
+  await queue.deviceFree()
+  expect((await ended(second)).how).toBe('done')
+  expect(store.runs.get('net')?.state).toBe('running')
 })
 
 test('misuse is refused in words', async () => {

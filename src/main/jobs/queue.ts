@@ -48,8 +48,10 @@ export type Queue = {
   readonly live: (id: string) => Live | null
   /** A GPU job runs or is due. */
   readonly wantsDevice: () => boolean
-  /** Resolves when nothing runs. */
-  readonly idle: () => Promise<void>
+  /** The run that has the device. */
+  readonly onDevice: () => RunRow | null
+  /** Resolves when no run has the device or is due, whatever is fetched beside it; and when the queue closes. */
+  readonly deviceFree: () => Promise<void>
   /** Asks what runs to stop and waits; what does not listen is ended. Those runs are resumable. */
   readonly close: (patienceMs?: number) => Promise<void>
 }
@@ -72,7 +74,7 @@ export function createQueue(options: QueueOptions): Queue {
   const unstarted = new Set<string>()
   let paused = options.paused?.get() ?? false
   let closing = false
-  const idleWaiters: (() => void)[] = []
+  const deviceWaiters: (() => void)[] = []
 
   for (const row of runs.withState('running')) {
     const reason = 'the app ended while this ran'
@@ -119,8 +121,13 @@ export function createQueue(options: QueueOptions): Queue {
       return
     } finally {
       starting.delete(lease)
+      wakeWaiters()
     }
     if (!running.has(lease)) pump()
+  }
+  const wantsDevice = (): boolean => running.has('device') || starting.has('device')
+  const wakeWaiters = (): void => {
+    if (!wantsDevice()) deviceWaiters.splice(0).forEach((wake) => wake())
   }
   /** What an end leads to must not stop the queue. */
   const orTell = (what: string, act: () => void): void => {
@@ -216,7 +223,7 @@ export function createQueue(options: QueueOptions): Queue {
       orTell('that the queue is paused could not be kept', () => pause(true))
     options.onBusy?.(running.size > 0)
     pump()
-    if (running.size === 0 && starting.size === 0) idleWaiters.splice(0).forEach((wake) => wake())
+    wakeWaiters()
   }
 
   const pause = (value: boolean): void => {
@@ -296,9 +303,9 @@ export function createQueue(options: QueueOptions): Queue {
     pause,
     isPaused: () => paused,
     live: (id) => of(id)?.recorder.live ?? null,
-    wantsDevice: () => running.has('device') || starting.has('device'),
-    idle: () =>
-      running.size === 0 && starting.size === 0 ? Promise.resolve() : new Promise((wake) => idleWaiters.push(wake)),
+    wantsDevice,
+    onDevice: () => running.get('device')?.row ?? null,
+    deviceFree: () => (wantsDevice() ? new Promise((wake) => deviceWaiters.push(wake)) : Promise.resolve()),
     close: async (patienceMs = 20_000) => {
       closing = true
       const jobs = [...running.values()]
@@ -307,7 +314,7 @@ export function createQueue(options: QueueOptions): Queue {
       await Promise.all(jobs.map(({ job }) => job.ended))
       await new Promise((turn) => setImmediate(turn)) // what follows the end was written
       clearTimeout(patience)
-      idleWaiters.splice(0).forEach((wake) => wake())
+      deviceWaiters.splice(0).forEach((wake) => wake())
     }
   }
 }
