@@ -36,12 +36,13 @@ function rig(): Rig {
     },
     ask: (content) => {
       const id = playground.ask({
-        policy: { name: 'p', base: 'b', adapter: null },
+        base: 'b',
+        adapter: null,
         turns: [{ role: 'user', content }],
         sampling: AnsweringSettings.parse({}),
-        max_completion_length: 8,
+        maxTokens: 8,
         seed: 1
-      } as Parameters<typeof playground.ask>[0])
+      })
       return () => playground.read(id, 0)
     }
   }

@@ -145,7 +145,7 @@ export function openHost(options: HostOptions): Host {
     return made
   }
   releases.push(async () => {
-    for (const worker of warm.values()) await worker.freeDevice()
+    for (const [device, worker] of warm) if (device !== 'cpu') await worker.freeDevice()
   })
   return {
     options: { ...options, workspace },
