@@ -154,6 +154,6 @@ serveJob({
         })
       return answerQuestions({ tokens, plan: unused }, () => gpu)(input, context)
     }),
-  download: unused,
+  download: () => Promise.resolve((_input, context) => Promise.resolve(SCRIPTS['cancel']!(context))),
   sample: () => Promise.resolve(async ({ prompt }, context) => SCRIPTS[prompt]!(context))
 })

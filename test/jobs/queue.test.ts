@@ -72,7 +72,7 @@ test('runs take their turn, one at a time, past one that fails and one that abor
   const order = [...new Set(events.map(([run]) => run))]
   expect(order).toEqual(ids.filter((id) => !id.startsWith('refuse')))
   for (const [i, next] of rows.slice(1).entries()) expect(next.started_at!).toBeGreaterThanOrEqual(rows[i]!.ended_at!)
-  await queue.idle()
+  await queue.deviceFree()
   const last = store.events.after(rows[4]!.number, 0, 10).map(({ event }) => event.kind)
   expect(last).toEqual(['phase', 'step'])
 })
@@ -239,6 +239,70 @@ test('a record that cannot be written does not end the job, and is told; the end
   full = false
   await vi.waitFor(() => expect(store.runs.get('a')?.how).toBe('done'), WAIT)
   expect(store.runs.get('a')?.reason).toMatch(/^finished \(some of it could not be recorded: .*full/)
+})
+
+test('a run whose start cannot be recorded waits, is told of once, and starts once there is room', async () => {
+  const folder = workspace()
+  const told: string[] = []
+  let full = true
+  const store = openStore(folder)
+  const queue = createQueue({
+    workerPath,
+    runs: {
+      ...store.runs,
+      change: (id, values) => {
+        if (full && values.state === 'running') throw new Error('database or disk is full')
+        store.runs.change(id, values)
+      }
+    },
+    events: store.events,
+    changed: () => undefined,
+    onTrouble: (what) => told.push(what)
+  })
+  atEnd(() => store.opened.close())
+  queue.add(newRun({ id: 'a', kind: 'sample', folder, input: '{"input":{"model":"m","prompt":"done"}}' }))
+  await vi.waitFor(() => expect(told).toHaveLength(1), WAIT)
+  await new Promise((wait) => setTimeout(wait, 2500)) // it was tried again meanwhile
+  expect(told).toEqual([expect.stringMatching(/^a run could not be started: .*full/)])
+  expect(store.runs.get('a')?.state).toBe('queued')
+  full = false
+  await vi.waitFor(() => expect(store.runs.get('a')?.how).toBe('done'), WAIT)
+})
+
+test('an end that nobody can be told of and a pause that cannot be kept do not stop what waits', async () => {
+  const told: string[] = []
+  const full = (): never => {
+    throw new Error('database or disk is full')
+  }
+  const { add, ended, queue } = rig({
+    onEnded: full,
+    continueAfterFailure: () => false,
+    paused: { get: () => false, set: full },
+    onTrouble: (what) => told.push(what)
+  })
+  const [failed, next] = [add('refuse'), add('done')]
+  await ended(failed!)
+  await vi.waitFor(() => expect(told).toHaveLength(2), WAIT)
+  expect(() => queue.pause(false)).toThrow('full')
+  expect((await ended(next!)).how).toBe('done')
+})
+
+test('who waits for the device does not wait for the network, and is woken when a start comes to nothing', async () => {
+  const letGo = Promise.withResolvers<void>()
+  const { add, ended, heard, queue, store } = rig({ freeDevice: () => letGo.promise })
+  queue.add(newRun({ id: 'net', kind: 'download', folder: workspace(), input: '{"input":{"from":"a","to":"b"}}' }))
+  await heard('net', 'phase')
+  const first = add('done')
+  expect(queue.wantsDevice()).toBe(true)
+  const free = queue.deviceFree()
+  queue.stop(first, 'now')
+  letGo.resolve()
+  await free
+  expect(queue.wantsDevice()).toBe(false)
+  const second = add('done')
+  await queue.deviceFree()
+  expect((await ended(second)).how).toBe('done')
+  expect(store.runs.get('net')?.state).toBe('running')
 })
 
 test('misuse is refused in words', async () => {

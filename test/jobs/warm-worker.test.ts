@@ -95,6 +95,32 @@ test('a process with a GPU open lets go of it when a job needs the device; one w
   expect(await ask('pid')).not.toBe(plain)
 })
 
+test('a job that needs the device waits for a question that may be opening it, and for a process that is letting go', async () => {
+  const { ask, warm } = rig()
+  const pid = await ask('pid')
+  const opens = ask('slow', 'gpu')
+  await pause(20)
+  await warm.freeDevice()
+  expect(lives(pid)).toBe(false)
+  expect(await opens).toBe(pid)
+  const again = await ask('pid', 'gpu')
+  const both = [warm.freeDevice(), warm.freeDevice().then(() => lives(again))]
+  expect((await Promise.all(both))[1]).toBe(false)
+})
+
+test('a process that lets go while it hangs ends with its host', async () => {
+  const { ask, warm } = rig()
+  const pid = await ask('pid', 'gpu')
+  const hangs = expect(ask('hang')).rejects.toMatchObject({ code: 'cancelled' })
+  void warm.freeDevice()
+  await pause(50)
+  warm.close()
+  const from = performance.now()
+  await hangs
+  expect(lives(pid)).toBe(false)
+  expect(performance.now() - from).toBeLessThan(5000) // it is not waited for
+})
+
 test('while a job has the device, a process that opened a GPU ends after its answer', async () => {
   const { ask } = rig({ mayHoldDevice: () => false })
   const pid = await ask('pid', 'gpu')

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import type { RunEvent } from '../../src/shared/event.ts'
@@ -250,6 +250,21 @@ test('no network, no server, no file, no model, no protection: each in a sentenc
   expect([readdirSync(runDir), readdirSync(to)]).toEqual([[], []])
   await expect(fetch('http://mirror.example/x.gguf')).rejects.toMatchObject({ code: 'usage' })
   await expect(fetch('what is this')).rejects.toMatchObject({ code: 'usage' })
+})
+
+test('what a server calls its file stays in the folder, and ends as models do', async () => {
+  const server = await serving()
+  const { fetch, to, runDir } = rig()
+  expect((await fetch(`${server.origin}/get?id=7`)).file).toBe(join(to, 'get.gguf'))
+  server.first = (_, response) => {
+    response.setHeader('content-disposition', 'attachment; filename="../../up"')
+    return false
+  }
+  const { file } = await fetch(`${server.origin}/other`)
+  expect(dirname(file)).toBe(to)
+  expect(readdirSync(to)).toHaveLength(2)
+  expect(readdirSync(to).every((name) => name.endsWith('.gguf'))).toBe(true)
+  expect(readdirSync(dirname(runDir)).sort()).toEqual(['models', 'run'])
 })
 
 test('a model of the same name stays as it is', async () => {

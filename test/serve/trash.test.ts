@@ -93,6 +93,39 @@ test('the whole trash of runs goes with the folders inside the workspace; those 
   expect((await list({ ...asked, trashed: false }, NOBODY)).rows.map(({ id }) => id)).toEqual([ids[1]])
 })
 
+test('a run whose files a run that waits reads is not deleted, nor any beside it', async () => {
+  const { host } = opened()
+  const { trash, emptyTrash, deleteForever } = runCalls(host)
+  const folders = [host.at('runs', 'one'), host.at('runs', 'one-2')]
+  const ids = folders.map((folder) => {
+    mkdirSync(folder)
+    return host.queue.add(newRun({ folder })).id
+  })
+  await trash({ ids }, NOBODY)
+  const input = JSON.stringify({ input: { recipe: { adapter: join(folders[1]!, 'adapter.gguf') } } })
+  host.queue.add(newRun({ id: 'reader', name: 'the reader', input }))
+  await expect(async () => emptyTrash({}, NOBODY)).rejects.toThrow(/^the reader reads .*; nothing was deleted$/)
+  expect(folders.map((folder) => existsSync(folder))).toEqual([true, true])
+  expect(await deleteForever({ ids: [ids[0]!] }, NOBODY)).toEqual({ deleted: 1 })
+  const copies = JSON.stringify({ input: {}, runDir: folders[1] })
+  host.queue.add(newRun({ id: 'export', name: 'the export', kind: 'export', input: copies }))
+  host.queue.stop('reader', 'now')
+  await expect(async () => emptyTrash({}, NOBODY)).rejects.toThrow('the export reads')
+  host.queue.stop('export', 'now')
+  expect(await emptyTrash({}, NOBODY)).toEqual({ deleted: 1 })
+})
+
+test('what is being deleted cannot be taken back halfway', async () => {
+  const { host, dataset } = opened()
+  const { trash, restore, emptyTrash, list } = datasetCalls(host)
+  const ids = [(await dataset('a', 12_000)).id, (await dataset('b')).id]
+  await trash({ ids }, NOBODY)
+  const going = emptyTrash({}, NOBODY)
+  await restore({ ids }, NOBODY)
+  expect(await list({ trashed: false }, NOBODY)).toEqual([])
+  expect(await going).toEqual({ deleted: 2 })
+})
+
 test('a download that broke off can go on; put into the trash, what it fetched is gone', async () => {
   const { host } = opened()
   const { trash, restore, get } = runCalls(host)

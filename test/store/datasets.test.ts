@@ -61,6 +61,28 @@ test('a source that breaks and one that is empty leave nothing', async () => {
   expect(readdirSync(folder).filter((name) => name.includes('jsonl'))).toEqual([])
 })
 
+test('where even taking back fails, the file goes and the first trouble is told', async () => {
+  const { folder, store } = opened()
+  const begin: typeof store.datasets.begin = (dataset) => ({
+    ...store.datasets.begin(dataset),
+    drop: () => {
+      throw new Error('database or disk is full')
+    }
+  })
+  const made = writeDataset({
+    store: { ...store.datasets, begin },
+    folder,
+    name: 'half',
+    use: 'tasks',
+    format: 'gsm8k',
+    origin: 'x',
+    bodies: rowsOf(1200, 1100),
+    nothing: () => ''
+  })
+  await expect(made).rejects.toThrow('the source broke')
+  expect(readdirSync(folder).filter((name) => name.includes('jsonl'))).toEqual([])
+})
+
 test('what a crash left half-written is gone at the next start', async () => {
   const { folder, store, write } = opened()
   const whole = await write(rowsOf(10), 'whole')

@@ -101,6 +101,19 @@ describe.each(Object.keys(WIRES))('over a %s', (name) => {
     expect(host.logTail(50).join('\n')).toMatch(/play\.saved: .*no such table/)
   })
 
+  test('a full disk is told as one, with what to do', async () => {
+    const { api, host } = await wire()
+    const { id } = host.store.runs.add(newRun({ id: 'a' }))
+    const { db } = host.store.opened
+    db.pragma(`max_page_count = ${String(db.pragma('page_count', { simple: true }))}`)
+    const { error } = await safe(api.runs.annotate({ id, notes: 'x'.repeat(2 ** 18) }))
+    expect(error).toMatchObject({
+      code: 'REFUSED',
+      data: { code: 'disk', message: expect.stringMatching(/^the disk is full/), hint: expect.stringContaining('room') }
+    })
+    expect(host.store.runs.get(id)?.notes).toBe('')
+  })
+
   test('bad input never reaches the host', async () => {
     const { api, host } = await wire()
     const bad: unknown = { theme: 'pink' }

@@ -1,4 +1,5 @@
 /** Runs side by side: which settings differ, and whether their scores can be told apart. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { PairedTest } from '../../shared/contract/evaluation.ts'
 import { seeded } from '../../shared/random.ts'
 import { distinguishable, pairedTest } from '../evaluation/statistics.ts'
@@ -22,19 +23,41 @@ export function settingRows(rows: readonly RunRow[]): SettingRow[] {
   return [...compared.filter(({ differs }) => differs), ...compared.filter(({ differs }) => !differs)]
 }
 
-/** Every pair of runs on every taskset both measured: policies of the same name, else the last policy of each. */
-export function compareRuns(rows: readonly RunRow[]): PairedTest[] {
+/**
+ * Every pair of runs on every taskset both measured: policies of the same name, else the last policy of each. The host
+ * answers others between two tests; the signal ends it there.
+ */
+export async function compareRuns(rows: readonly RunRow[], signal?: AbortSignal): Promise<PairedTest[]> {
   const measured = rows.map((row) => ({ row, results: runResults(row)?.results ?? [] }))
-  return measured.flatMap((a, i) =>
-    measured.slice(i + 1).flatMap((b) => {
-      const tasksets = new Set(a.results.map(({ taskset }) => taskset))
-      return [...tasksets].flatMap((taskset) =>
-        pairsOf(a.results, b.results, taskset).flatMap(
-          ([from, to]) => testOf(from, to, `${a.row.name}: ${from.stage}`, `${b.row.name}: ${to.stage}`) ?? []
+  return allTests(
+    measured.flatMap((a, i) =>
+      measured.slice(i + 1).flatMap((b) =>
+        [...new Set(a.results.map(({ taskset }) => taskset))].flatMap((taskset) =>
+          pairsOf(a.results, b.results, taskset).map(
+            ([from, to]) =>
+              () =>
+                testOf(from, to, `${a.row.name}: ${from.stage}`, `${b.row.name}: ${to.stage}`)
+          )
         )
       )
-    })
+    ),
+    signal
   )
+}
+
+/** Makes tests one at a time, a large one takes up to a second, and lets the host do other things after each. */
+export async function allTests(
+  tests: readonly (() => PairedTest | null)[],
+  signal: AbortSignal | undefined
+): Promise<PairedTest[]> {
+  const made: PairedTest[] = []
+  for (const test of tests) {
+    signal?.throwIfAborted()
+    const one = test()
+    if (one !== null) made.push(one)
+    await nextTurn()
+  }
+  return made
 }
 
 function pairsOf(a: readonly StageResult[], b: readonly StageResult[], taskset: string): [StageResult, StageResult][] {

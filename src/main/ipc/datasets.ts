@@ -13,6 +13,7 @@ import type { DatasetRecord } from '../data/store/datasets.ts'
 import type { Calls } from './calls.ts'
 import type { Host } from './host.ts'
 import { histogramOf } from './length-histogram.ts'
+import { refuseRead } from './readers.ts'
 
 const CHECKED_ROWS = 200
 const SHOWN_ROWS = 10
@@ -61,21 +62,13 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
     for (const { name, path, trashed_at } of records) {
       if (trashed_at === null)
         throw new AppError('usage', `${name} is not in the trash`, 'Only what is in the trash can be deleted for ever.')
-      const reader = [...host.store.runs.withState('running'), ...host.store.runs.waiting()].find(({ input }) =>
-        input.includes(JSON.stringify(path))
-      )
-      if (reader !== undefined)
-        throw new AppError(
-          'usage',
-          `${reader.name} reads ${name}; nothing was deleted`,
-          'Wait until it has ended, or take it out of the queue.'
-        )
+      refuseRead(host, path, name)
     }
-    for (const { id, path } of records) {
-      rmSync(path, { force: true })
-      await store.delete(id)
-      host.changed('datasets')
-    }
+    for (const { path } of records) rmSync(path, { force: true })
+    // All are gone at once for whoever asks: none is taken back while the rows of another go.
+    const going = records.map(({ id }) => store.delete(id))
+    host.changed('datasets')
+    await Promise.all(going)
     return { deleted: records.length }
   }
 
@@ -140,7 +133,7 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
         issues: issues.sort((a, b) => (a.line ?? 0) - (b.line ?? 0)).slice(0, KEPT_ISSUES)
       }
     },
-    import: async ({ path, name, format, mapping }) => {
+    import: async ({ path, name, format, mapping }, signal) => {
       const container = containerOf(path)
       const leftOut: Issue[] = []
       let leftOutTotal = 0
@@ -150,6 +143,7 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
       }
       async function* bodies(): AsyncIterable<Readonly<Record<string, unknown>>> {
         for await (const one of readRows(path, container)) {
+          signal?.throwIfAborted() // what was written of it is taken back
           const made = 'row' in one ? convertRow(one.row, format, mapping) : one
           if ('problem' in made) leave(one.line, made.problem)
           else yield made.body

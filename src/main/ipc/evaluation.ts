@@ -7,7 +7,7 @@ import { runAccuracies } from '../evaluation/statistics.ts'
 import { AppError } from '../../shared/errors.ts'
 import type { EvaluatedItem, GradedAnswer, PairedTest, PolicyScore } from '../../shared/contract/evaluation.ts'
 import type { Calls } from './calls.ts'
-import { testOf } from './compare.ts'
+import { allTests, testOf } from './compare.ts'
 import { evaluationReader } from './evaluation-data.ts'
 import type { EvaluationData, JudgedAnswer } from './evaluation-data.ts'
 import type { Host } from './host.ts'
@@ -19,13 +19,13 @@ export function evaluationCalls(host: Host): Calls<'evaluation'> {
   const read = evaluationReader(host)
   const data = (id: string): EvaluationData => read(existing(host, id))
   return {
-    scores: ({ id }) => {
+    scores: async ({ id }, signal) => {
       const { answers, handJudged } = data(id)
       const results = stageResults(answers)
       const every = Math.ceil(answers.length / MOST_POINTS)
       return {
         scores: results.map(scoreOf),
-        tests: tests(results),
+        tests: await allTests(testsOf(results), signal),
         lengths: answers
           .filter((_, i) => i % every === 0)
           .map(({ policy, length, verdict }) => ({ policy, length, verdict })),
@@ -94,12 +94,12 @@ function scoreOf(result: StageResult): PolicyScore {
 const EMPTY = { title: '', date: '', command: '', curves: [], traces: [], settings: [], seeds: {}, environment: {} }
 
 /** Every policy against every other on the same taskset. */
-function tests(results: readonly StageResult[]): PairedTest[] {
+function testsOf(results: readonly StageResult[]): (() => PairedTest | null)[] {
   return results.flatMap((from, i) =>
     results
       .slice(i + 1)
       .filter((to) => to.taskset === from.taskset)
-      .flatMap((to) => testOf(from, to, from.stage, to.stage) ?? [])
+      .map((to) => () => testOf(from, to, from.stage, to.stage))
   )
 }
 

@@ -133,6 +133,7 @@ export function openHost(options: HostOptions): Host {
   const backups = setInterval(() => void backUp(), options.backupEveryMs ?? BACKUP_EVERY_MS)
   backups.unref()
 
+  let closing = false
   const asked = new Set<() => void>()
   /** By the device that is asked about: a process opens one device and keeps it. */
   const warm = new Map<string, WarmWorker>()
@@ -144,7 +145,7 @@ export function openHost(options: HostOptions): Host {
     return made
   }
   releases.push(async () => {
-    for (const worker of warm.values()) await worker.freeDevice()
+    for (const [device, worker] of warm) if (device !== 'cpu') await worker.freeDevice()
   })
   return {
     options: { ...options, workspace },
@@ -163,6 +164,7 @@ export function openHost(options: HostOptions): Host {
       return next
     },
     ask: async (kind, input, { signal, runDir = '' } = {}) => {
+      if (closing || signal?.aborted === true) throw new AppError('cancelled', 'stopped')
       if (isQuestion(kind)) return warmWorker(deviceIn(input)).ask(kind, input, signal)
       const job = startJob({ kind, input, runDir }, { workerPath: options.workerPath, onEvent: () => undefined })
       asked.add(job.kill)
@@ -181,6 +183,7 @@ export function openHost(options: HostOptions): Host {
     onFreeDevice: (release) => void releases.push(release),
     onClose: (close) => void closers.push(close),
     close: async () => {
+      closing = true
       clearInterval(backups)
       changes.close()
       for (const kill of asked) kill()

@@ -79,7 +79,12 @@ export function modelCalls(host: Host): Calls<'models'> {
       return { model: modelOf(file, await factsOf(file)), ...(await details()) }
     },
     download: ({ from }) => {
-      const name = from.trim().split('/').at(-1) ?? from
+      const name =
+        from
+          .trim()
+          .replace(/[?#].*$/, '')
+          .split('/')
+          .at(-1) || from
       const run = host.queue.add(
         newJob(host, 'download', { from, to: host.at('models') }, { name: `Download ${name}`, slug: 'download' })
       )

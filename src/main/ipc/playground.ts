@@ -44,6 +44,7 @@ export function createPlayground(host: Host): Playground {
   const answers = new Map<string, Answer>()
   let worker: RunningJob | null = null
   let idle: NodeJS.Timeout | null = null
+  let closed = false
 
   const changed = (id: string): void => host.changes.tell(`answer/${id}`)
   const open = (): Answer[] => [...answers.values()].filter(({ state }) => !OVER.has(state))
@@ -94,14 +95,14 @@ export function createPlayground(host: Host): Playground {
   /** Hands waiting questions over, unless a job has the device: then they wait, and say for what. */
   const pump = (): void => {
     const waiting = open().filter(({ ask }) => !sent.has(ask.id))
-    if (waiting.length === 0) return
+    if (waiting.length === 0 || closed) return
     if (host.queue.wantsDevice()) {
-      const [running] = host.store.runs.withState('running')
+      const running = host.queue.onDevice()
       for (const answer of waiting) {
-        answer.problem = running === undefined ? null : `waits until "${running.name}" has ended or is stopped`
+        answer.problem = running === null ? null : `waits until "${running.name}" has ended or is stopped`
         changed(answer.ask.id)
       }
-      void host.queue.idle().then(pump)
+      void host.queue.deviceFree().then(pump)
       return
     }
     worker ??= start()
@@ -127,7 +128,10 @@ export function createPlayground(host: Host): Playground {
     clearTimeout(patience)
   }
   host.onFreeDevice(release)
-  host.onClose(release)
+  host.onClose(() => {
+    closed = true
+    return release()
+  })
 
   return {
     ask: (asked) => {

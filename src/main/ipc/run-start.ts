@@ -1,5 +1,5 @@
 /** From what a person asks for to a row of the queue. */
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { basename, join } from 'node:path'
 import type { z } from 'zod'
@@ -12,6 +12,7 @@ import type { Device, Recipe } from '../../shared/recipe.ts'
 import { keepRecipe, occupied } from '../data/prepare/run-folder.ts'
 import type { NewRun, RunRow } from '../data/store/runs.ts'
 import type { Host } from './host.ts'
+import { readerOf } from './readers.ts'
 import { checkRecipe } from './recipe-text.ts'
 
 type InputOf<P> = P extends ContractProcedure<infer I, infer _O, infer _E, infer _M> ? InferSchemaOutput<I> : never
@@ -29,7 +30,8 @@ const STARTS: { readonly [K in StartRequest['kind']]: (host: Host, asked: Asked<
   export: (host, { run, to, options }) => {
     const source = existing(host, run)
     const from = source.kind === 'demo' ? join(source.folder, '3-grpo') : source.folder
-    const folder = to ?? host.at('exports', `${stamp()}-${slugOf(source.name)}`)
+    if (to !== undefined) refuseOccupied(to)
+    const folder = to ?? newFolder(host, source.name, 'exports')
     const made = job(
       host,
       'export',
@@ -45,7 +47,8 @@ const STARTS: { readonly [K in StartRequest['kind']]: (host: Host, asked: Asked<
   },
   prepare: (host, { base, options }) => {
     const name = `Prepare ${basename(base)}`
-    const to = host.at('models', `${basename(base, '.gguf')}-prepared-${stamp()}.gguf`)
+    const place = host.at('models', `${basename(base, '.gguf')}-prepared-${stamp()}`)
+    const to = unused(place, '.gguf', (path) => readerOf(host, path) !== undefined)
     return { ...job(host, 'prepare', { to, ...options, base }, { name, slug: 'prepare' }), base }
   }
 }
@@ -59,7 +62,9 @@ export async function startRun(host: Host, asked: StartRequest): Promise<RunRow>
 async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>): Promise<NewRun> {
   const folder = newFolder(host, name ?? 'run')
   const { recipe, refuse } = await checkRecipe(yaml, host.options.workspace, folder)
-  if (occupied(recipe.output_dir)) {
+  const before = host.store.runs.byFolder(recipe.output_dir)
+  // A run that waits has written nothing but its recipe yet.
+  if (occupied(recipe.output_dir) || (before !== undefined && before.state !== 'ended')) {
     throw refuse([
       {
         path: ['output_dir'],
@@ -153,12 +158,28 @@ function stamp(): string {
   return `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}-${two(now.getHours())}${two(now.getMinutes())}`
 }
 
-function newFolder(host: Host, name: string): string {
-  const first = host.at('runs', `${stamp()}-${slugOf(name)}`)
+/** A folder that is not there and that no run was given, one that has not written anything yet among them. */
+function newFolder(host: Host, name: string, place = 'runs'): string {
+  return unused(
+    host.at(place, `${stamp()}-${slugOf(name)}`),
+    '',
+    (path) => host.store.runs.byFolder(path) !== undefined
+  )
+}
+
+function unused(start: string, end: string, taken: (path: string) => boolean): string {
   for (let i = 1; ; i++) {
-    const folder = i === 1 ? first : `${first}-${i}`
-    if (!existsSync(folder)) return folder
+    const path = `${start}${i === 1 ? '' : `-${i}`}${end}`
+    if (!existsSync(path) && !taken(path)) return path
   }
+}
+
+/** At once, and not when the export's turn comes, which may be hours later. */
+function refuseOccupied(folder: string): void {
+  const there = statSync(folder, { throwIfNoEntry: false })
+  if (there === undefined || (there.isDirectory() && readdirSync(folder).length === 0)) return
+  const text = there.isDirectory() ? `${folder} is not empty` : `${folder} is a file`
+  throw new AppError('usage', text, 'Name a folder that is new or empty, or leave it out.')
 }
 
 function defaultName(kind: string, base: string): string {

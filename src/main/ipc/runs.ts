@@ -8,6 +8,7 @@ import type { Calls } from './calls.ts'
 import { compareRuns, settingRows } from './compare.ts'
 import type { Host } from './host.ts'
 import { checkpointsOf } from './run-folder.ts'
+import { refuseRead } from './readers.ts'
 import { existing, startRun } from './run-start.ts'
 import { queueState, stateOf, summaryOf } from './run-summary.ts'
 
@@ -19,10 +20,13 @@ export function runCalls(host: Host): Calls<'runs'> {
     host.changed('runs')
   }
   /** Folders a person chose elsewhere are theirs. */
+  const isOurs = (folder: string): boolean => folder.startsWith(host.at('runs') + sep)
   const dropFolder = ({ folder }: RunRow): void => {
-    if (folder.startsWith(host.at('runs') + sep)) rmSync(folder, { recursive: true, force: true })
+    if (isOurs(folder)) rmSync(folder, { recursive: true, force: true })
   }
+  /** All or, where a run still needs the files of one of them, none. */
   const deleteRuns = (rows: readonly RunRow[]): { deleted: number } => {
+    for (const { folder, name } of rows) if (isOurs(folder)) refuseRead(host, folder, `the files of ${name}`)
     for (const row of rows) {
       dropFolder(row)
       store.runs.delete(row.id)
@@ -177,9 +181,10 @@ export function runCalls(host: Host): Calls<'runs'> {
         await host.ask('report', {}, { signal, runDir: row.folder })
       return { text: readFileSync(file, 'utf8') }
     },
-    compare: ({ ids }) => {
+    compare: async ({ ids }, signal) => {
       const rows = ids.map((id) => existing(host, id))
-      return { runs: rows.map((row) => summaryOf(host, row)), settings: settingRows(rows), tests: compareRuns(rows) }
+      const tests = await compareRuns(rows, signal)
+      return { runs: rows.map((row) => summaryOf(host, row)), settings: settingRows(rows), tests }
     }
   }
 }

@@ -21,13 +21,18 @@ const DISK_CODES: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EPERM: 'permission denied',
   EIO: 'the disk reports a read or write error',
-  EMFILE: 'too many open files'
+  EMFILE: 'too many open files',
+  SQLITE_FULL: 'the disk is full: the record cannot grow',
+  SQLITE_IOERR: 'the disk reports a read or write error of the record',
+  SQLITE_READONLY: 'the record cannot be written to',
+  SQLITE_BUSY: 'another program holds the record'
 }
 
 /** A failing disk is the machine's trouble, not a bug of ours, wherever it is met. */
 function diskTrouble(error: unknown): ErrorShape | null {
   const { code, path, syscall } = error instanceof Error ? (error as NodeJS.ErrnoException) : {}
-  const what = code === undefined ? undefined : DISK_CODES[code]
+  // SQLite says more behind its code: SQLITE_IOERR_WRITE
+  const what = code === undefined ? undefined : DISK_CODES[code.replace(/^(SQLITE_[A-Z]+)_.*$/, '$1')]
   if (what === undefined) return null
   const where = path === undefined ? '' : ` (${syscall ?? 'access'} ${path})`
   return { code: 'disk', message: `${what}${where}`, hint: 'make room or choose another folder, then try again' }

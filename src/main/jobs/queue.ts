@@ -48,13 +48,15 @@ export type Queue = {
   readonly live: (id: string) => Live | null
   /** A GPU job runs or is due. */
   readonly wantsDevice: () => boolean
-  /** Resolves when nothing runs. */
-  readonly idle: () => Promise<void>
+  /** The run that has the device. */
+  readonly onDevice: () => RunRow | null
+  /** Resolves when no run has the device or is due, whatever is fetched beside it; and when the queue closes. */
+  readonly deviceFree: () => Promise<void>
   /** Asks what runs to stop and waits; what does not listen is ended. Those runs are resumable. */
   readonly close: (patienceMs?: number) => Promise<void>
 }
 
-/** How often an end that could not be written is tried again. */
+/** How often an end or a start that could not be written is tried again. */
 const KEEP_AGAIN_MS = 2000
 
 type Lease = 'device' | 'network'
@@ -68,9 +70,11 @@ export function createQueue(options: QueueOptions): Queue {
   const { runs, events, changed, now = Date.now } = options
   const running = new Map<Lease, Running>()
   const starting = new Set<Lease>()
+  /** Runs whose start could not be recorded: each is told of once. */
+  const unstarted = new Set<string>()
   let paused = options.paused?.get() ?? false
   let closing = false
-  const idleWaiters: (() => void)[] = []
+  const deviceWaiters: (() => void)[] = []
 
   for (const row of runs.withState('running')) {
     const reason = 'the app ended while this ran'
@@ -108,12 +112,30 @@ export function createQueue(options: QueueOptions): Queue {
     try {
       if (lease === 'device') await options.freeDevice?.()
       const still = runs.get(row.id)
-      if (closing || still?.state !== 'queued' || still.trashed_at !== null) return
-      launch(still, lease)
+      if (!closing && still?.state === 'queued' && still.trashed_at === null) launch(still, lease)
+    } catch (error) {
+      // A disk that is full now may have room later; until then the run waits.
+      if (!unstarted.has(row.id)) options.onTrouble?.(`${row.name} could not be started: ${String(error)}`)
+      unstarted.add(row.id)
+      setTimeout(pump, KEEP_AGAIN_MS).unref()
+      return
     } finally {
       starting.delete(lease)
+      wakeWaiters()
     }
     if (!running.has(lease)) pump()
+  }
+  const wantsDevice = (): boolean => running.has('device') || starting.has('device')
+  const wakeWaiters = (): void => {
+    if (!wantsDevice()) deviceWaiters.splice(0).forEach((wake) => wake())
+  }
+  /** What an end leads to must not stop the queue. */
+  const orTell = (what: string, act: () => void): void => {
+    try {
+      act()
+    } catch (error) {
+      options.onTrouble?.(`${what}: ${String(error)}`)
+    }
   }
 
   const launch = (row: RunRow, lease: Lease): void => {
@@ -194,20 +216,24 @@ export function createQueue(options: QueueOptions): Queue {
       changed(row.id)
       changed(null)
       const ended = runs.get(row.id)
-      if (ended !== undefined) options.onEnded?.(ended)
+      if (ended !== undefined) orTell(`the end of ${row.name} could not be kept whole`, () => options.onEnded?.(ended))
     }
     keep()
-    if (ending.how === 'failed' && options.continueAfterFailure?.() === false && !closing) pause(true)
+    if (ending.how === 'failed' && options.continueAfterFailure?.() === false && !closing)
+      orTell('that the queue is paused could not be kept', () => pause(true))
     options.onBusy?.(running.size > 0)
     pump()
-    if (running.size === 0 && starting.size === 0) idleWaiters.splice(0).forEach((wake) => wake())
+    wakeWaiters()
   }
 
   const pause = (value: boolean): void => {
     paused = value
-    options.paused?.set(value)
-    changed(null)
-    pump()
+    try {
+      options.paused?.set(value)
+    } finally {
+      changed(null)
+      pump()
+    }
   }
 
   queueMicrotask(pump)
@@ -277,9 +303,9 @@ export function createQueue(options: QueueOptions): Queue {
     pause,
     isPaused: () => paused,
     live: (id) => of(id)?.recorder.live ?? null,
-    wantsDevice: () => running.has('device') || starting.has('device'),
-    idle: () =>
-      running.size === 0 && starting.size === 0 ? Promise.resolve() : new Promise((wake) => idleWaiters.push(wake)),
+    wantsDevice,
+    onDevice: () => running.get('device')?.row ?? null,
+    deviceFree: () => (wantsDevice() ? new Promise((wake) => deviceWaiters.push(wake)) : Promise.resolve()),
     close: async (patienceMs = 20_000) => {
       closing = true
       const jobs = [...running.values()]
@@ -288,7 +314,7 @@ export function createQueue(options: QueueOptions): Queue {
       await Promise.all(jobs.map(({ job }) => job.ended))
       await new Promise((turn) => setImmediate(turn)) // what follows the end was written
       clearTimeout(patience)
-      idleWaiters.splice(0).forEach((wake) => wake())
+      deviceWaiters.splice(0).forEach((wake) => wake())
     }
   }
 }

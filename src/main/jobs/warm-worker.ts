@@ -2,6 +2,7 @@
  * A worker that stays: short jobs are put to it one after another, and it is ended when nobody asked for a while. What takes
  * long in such a job is the process that does it, its modules and its libraries; the job itself takes a moment.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
 import type { Answered, Question, QuestionKind } from '../../shared/worker-contract.ts'
 import { crashReport } from './crash-report.ts'
@@ -21,7 +22,10 @@ export type WarmWorkerOptions = {
 export type WarmWorker = {
   /** Rejects with what the job refused, AppError('cancelled') once the signal fires, and the words of a crash. */
   readonly ask: (kind: QuestionKind, input: unknown, signal?: AbortSignal) => Promise<unknown>
-  /** Ends the process, if it has a GPU open, when the question it is at has been answered. Who waits gets another process. */
+  /**
+   * Ends the process, if it has a GPU open, when the question it is at has been answered; a question that may be opening one
+   * is waited for a while. Resolves when the GPU is let go of. Who waits gets another process.
+   */
   readonly freeDevice: () => Promise<void>
   /** Ends the process at once; what was asked is refused. */
   readonly close: () => void
@@ -50,6 +54,8 @@ export function createWarmWorker(options: WarmWorkerOptions): WarmWorker {
   const { workerPath, idleMs = IDLE_MS, stopMs = STOP_MS, mayHoldDevice = () => true } = options
   const waiting: Asked[] = []
   let worker: RunningJob | null = null
+  /** Processes that were told to end and have not. */
+  const leaving = new Set<RunningJob>()
   let current: Current | null = null
   let holdsDevice = false
   let idle: NodeJS.Timeout | null = null
@@ -101,11 +107,13 @@ export function createWarmWorker(options: WarmWorkerOptions): WarmWorker {
     const one = worker
     if (one === null) return
     worker = null
+    leaving.add(one)
     const patience = setTimeout(one.kill, END_MS)
     if (current?.by === one) await current.over
     one.cancel('now')
     await one.ended
     clearTimeout(patience)
+    leaving.delete(one)
   }
   /** Nobody waits for this answer any more. */
   const forget = (asked: Asked): void => {
@@ -135,11 +143,17 @@ export function createWarmWorker(options: WarmWorkerOptions): WarmWorker {
         waiting.push(asked)
         pump()
       }),
-    freeDevice: () => (holdsDevice ? release() : Promise.resolve()),
+    freeDevice: async () => {
+      if (current?.by === worker && !holdsDevice)
+        await Promise.race([current?.over, pause(END_MS, undefined, { ref: false })])
+      if (holdsDevice) await release()
+      await Promise.all([...leaving].map(({ ended }) => ended))
+    },
     close: () => {
       closed = true
       if (idle !== null) clearTimeout(idle)
       for (const asked of waiting.splice(0)) asked.reject(new AppError('cancelled', 'stopped'))
+      for (const one of leaving) one.kill()
       worker?.kill()
     }
   }

@@ -153,6 +153,7 @@ export const runs = {
   /** To the trash and back. A running run is refused. Nothing is deleted by itself: only by `deleteForever`, `emptyTrash`. */
   trash: call.input(z.strictObject({ ids: z.array(RunId).min(1) })).output(z.object({ trashed: z.number().int() })),
   restore: call.input(z.strictObject({ ids: z.array(RunId).min(1) })).output(z.object({ restored: z.number().int() })),
+  /** Refused for what is not in the trash, and for what a run that waits or runs reads. */
   deleteForever: call
     .input(z.strictObject({ ids: z.array(RunId).min(1) }))
     .output(z.object({ deleted: z.number().int() })),

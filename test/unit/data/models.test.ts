@@ -33,6 +33,7 @@ test('models are found where other programs keep them, each once', () => {
   put('mine/big-00001-of-00003.gguf')
   put('mine/big-00002-of-00003.gguf')
   put('mine/notes.txt')
+  put('mine/export.4711.partial/merged-F16.gguf') // an export that is being written, or was killed
   const found = scan(places([], [join(home, 'mine'), join(home, 'nowhere')], {}, home))
   expect(found.map(({ name, source }) => [name, source])).toEqual([
     ['b-Q8_0', 'Hugging Face cache'],

@@ -66,9 +66,13 @@ export async function writeDataset(request: WriteRequest): Promise<DatasetRecord
     return writer.finish(duplicates)
   } catch (error) {
     if (open) closeSync(file)
-    writer.drop()
     rmSync(`${path}.partial`, { force: true })
     rmSync(path, { force: true })
+    try {
+      writer.drop()
+    } catch {
+      // A full disk has no room for that either: the rows go at the next start. What went wrong first is told.
+    }
     throw error
   }
 }

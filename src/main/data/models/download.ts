@@ -15,7 +15,8 @@ const MIB = 2 ** 20
 const ASK_MS = 60_000
 const STALL_MS = 120_000
 
-type Piece = { readonly name: string; readonly sha256: string | null }
+/** `name`: as it is fetched; `to`: as it will be called, since only what ends like this is found among the models. */
+type Piece = { readonly name: string; readonly to: string; readonly sha256: string | null }
 
 /** Result: `{ file, bytes, sha256, lines }`. */
 export const runDownload: JobFunction<'download'> = (input, context) => download(input, context, STALL_MS)
@@ -52,11 +53,11 @@ export async function download(
     }
   )
   const pieces = await piecesOf(downloader, sha256, signal)
-  const there = pieces.filter(({ name }) => existsSync(join(to, name)))
+  const there = pieces.filter((piece) => existsSync(join(to, piece.to)))
   if (there.length > 0)
     throw new AppError(
       'model',
-      `${there.map(({ name }) => name).join(', ')} is in ${to} already`,
+      `${there.map((piece) => piece.to).join(', ')} is in ${to} already`,
       'Use it, or move it away to fetch it again.'
     )
   const { totalSize, downloadedSize } = downloader
@@ -96,14 +97,14 @@ export async function download(
     )
   })
   const bytes = pieces.reduce((sum, { name }) => sum + statSync(join(runDir, name)).size, 0)
-  for (const { name } of pieces) renameSync(join(runDir, name), join(to, name))
+  for (const piece of pieces) renameSync(join(runDir, piece.name), join(to, piece.to))
   const known = pieces.every((piece) => piece.sha256 !== null)
   return {
-    file: join(to, pieces[0]!.name),
+    file: join(to, pieces[0]!.to),
     bytes,
     sha256: checked,
     lines: [
-      `${pieces[0]!.name}, ${mib(bytes)}, its header reads well`,
+      `${pieces[0]!.to}, ${mib(bytes)}, its header reads well`,
       known
         ? `its checksum is as it should be: SHA-256 ${checked.join(', ')}`
         : `its source tells no checksum; SHA-256 ${checked.join(', ')}`
@@ -137,6 +138,7 @@ async function piecesOf(
     const spliced = (downloader.splitBinaryParts ?? 1) > 1
     pieces.push({
       name,
+      to: /\.gguf$/i.test(name) ? name : `${name}.gguf`,
       sha256: given ?? (address === null || spliced ? null : await remoteChecksum(address, signal))
     })
   }

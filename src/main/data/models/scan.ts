@@ -17,6 +17,8 @@ type Named = { readonly path: string; readonly name: string }
 /** Folders below a place are followed this deep. */
 const DEPTH = 8
 const MOST_FILES = 2000
+/** Folders without finished models: an export lies in a partial one until all of it is checked, or for good if it was killed. */
+const PASSED_BY = /^node_modules$|\.partial$/
 
 /** The known caches, then the folders of the workspace and of the settings. */
 export function places(
@@ -68,7 +70,7 @@ function ggufFiles(folder: string, depth = DEPTH): Named[] {
         return /-0*[2-9]\d*-of-\d+\.gguf$|-0*1\d+-of-\d+\.gguf$/i.test(entry.name)
           ? []
           : [{ path, name: basename(entry.name, '.gguf') }]
-      return entry.isDirectory() && depth > 0 && entry.name !== 'node_modules' ? ggufFiles(path, depth - 1) : []
+      return entry.isDirectory() && depth > 0 && !PASSED_BY.test(entry.name) ? ggufFiles(path, depth - 1) : []
     })
     .slice(0, MOST_FILES)
 }

@@ -1,0 +1,130 @@
+/** Calls of the page at their edges: where what it asks for goes, and what it no longer waits for. */
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { datasetCalls } from '../../src/main/ipc/datasets.ts'
+import { openHost } from '../../src/main/ipc/host.ts'
+import type { Host } from '../../src/main/ipc/host.ts'
+import { modelCalls } from '../../src/main/ipc/models.ts'
+import { runCalls } from '../../src/main/ipc/runs.ts'
+import { startRun } from '../../src/main/ipc/run-start.ts'
+import { atEnd, newRun, workspace } from '../store/workspace.ts'
+
+const NOBODY = undefined
+
+function opened(): Host {
+  const host = openHost({ workspace: workspace(), workerPath: '/nowhere', version: '0', desktop: false })
+  atEnd(host.close)
+  host.queue.pause(true)
+  return host
+}
+/** Turns of the event loop until the work is done. */
+async function turnsDuring(work: Promise<unknown>): Promise<number> {
+  let turns = 0
+  let over = false
+  const count = (): void => {
+    turns++
+    if (!over) setImmediate(count)
+  }
+  setImmediate(count)
+  await work.catch(() => undefined)
+  over = true
+  return turns
+}
+
+test('exports and preparations asked for in one moment each have a place of their own', async () => {
+  const host = opened()
+  const { id: run } = host.queue.add(newRun({ name: 'The one', folder: host.at('runs', 'one') }))
+  const exports = [
+    await startRun(host, { kind: 'export', run, options: {} }),
+    await startRun(host, { kind: 'export', run, options: { merge: 'auto' } })
+  ]
+  expect(new Set(exports.map(({ folder }) => folder)).size).toBe(2)
+  const base = host.at('b.gguf')
+  const prepared = [
+    await startRun(host, { kind: 'prepare', base, options: {} }),
+    await startRun(host, { kind: 'prepare', base, options: { think: true } })
+  ]
+  const places = prepared.map(({ input }) => (JSON.parse(input) as { input: { to: string } }).input.to)
+  expect(new Set(places).size).toBe(2)
+})
+
+test('an export into a folder that holds something is refused when it is asked for', async () => {
+  const host = opened()
+  const { id: run } = host.queue.add(newRun({ folder: host.at('runs', 'one') }))
+  const to = join(workspace(), 'mine')
+  mkdirSync(to)
+  expect((await startRun(host, { kind: 'export', run, to, options: {} })).folder).toBe(to)
+  writeFileSync(join(to, 'thesis.txt'), '')
+  await expect(startRun(host, { kind: 'export', run, to, options: {} })).rejects.toThrow(`${to} is not empty`)
+  await expect(startRun(host, { kind: 'export', run, to: join(to, 'thesis.txt'), options: {} })).rejects.toThrow(
+    'is a file'
+  )
+})
+
+test('a recipe whose folder a waiting run was given is refused', async () => {
+  const host = opened()
+  const folder = workspace()
+  const train = join(folder, 'train.jsonl')
+  writeFileSync(train, '{}\n')
+  const base = join(import.meta.dirname, '../../resources/base/base.gguf')
+  const to = join(folder, 'out')
+  const yaml = `kind: sft\nbase: ${base}\ntrain: ${train}\noutput_dir: ${to}\nmax_length: 512\n`
+  const first = await startRun(host, { kind: 'recipe', yaml })
+  expect(first.folder).toBe(to)
+  await expect(startRun(host, { kind: 'recipe', yaml })).rejects.toThrow('already holds a run')
+  host.queue.stop(first.id, 'now')
+  expect((await startRun(host, { kind: 'recipe', yaml })).folder).toBe(to)
+})
+
+test('a download is called by its file, without what its address says besides', async () => {
+  const host = opened()
+  const { download } = modelCalls(host)
+  const names = ['owner/tiny-GGUF:Q4_K_M', `https://h.org/a/m.gguf?download=true#sha256=${'ab'.repeat(32)}`]
+  const runs = []
+  for (const from of names) runs.push(await download({ from }, NOBODY))
+  expect(runs.map(({ run }) => host.store.runs.get(run)?.name)).toEqual([
+    'Download tiny-GGUF:Q4_K_M',
+    'Download m.gguf'
+  ])
+})
+
+test('an import that nobody waits for any more leaves nothing', async () => {
+  const host = opened()
+  const path = join(workspace(), 'a.jsonl')
+  const rows = Array.from({ length: 3000 }, (_, i) => JSON.stringify({ prompt: `p${i}`, solution: '1' }))
+  writeFileSync(path, rows.join('\n'))
+  const stop = new AbortController()
+  const call = datasetCalls(host)
+  const asked = {
+    path,
+    name: 'a',
+    format: 'prompt_solution',
+    mapping: { prompt: 'prompt', solution: 'solution' }
+  } as const
+  const going = call.import(asked, stop.signal)
+  setImmediate(() => stop.abort())
+  await expect(going).rejects.toMatchObject({ name: 'AbortError' })
+  expect(await call.list({ trashed: false }, NOBODY)).toEqual([])
+  expect(readdirSync(host.at('datasets'))).toEqual([])
+})
+
+test('a comparison of many runs leaves the host awake and ends when nobody waits for it', async () => {
+  const host = opened()
+  const item = (taskId: string, correct: boolean): object => ({ taskId, runs: [{ correct }] })
+  const ids = ['a', 'b', 'c', 'd'].map((id) => {
+    const folder = host.at('runs', id)
+    mkdirSync(folder)
+    const results = [{ stage: 'p', taskset: 't', items: [item('1', true), item('2', false)] }]
+    writeFileSync(join(folder, 'results.json'), JSON.stringify({ results, traces: [] }))
+    return host.queue.add(newRun({ id, name: id, kind: 'evaluate', folder })).id
+  })
+  const { compare } = runCalls(host)
+  const answer = Promise.resolve(compare({ ids }, NOBODY))
+  expect(await turnsDuring(answer)).toBeGreaterThanOrEqual(5) // between six tests
+  expect((await answer).tests).toHaveLength(6)
+  const stop = new AbortController()
+  const going = Promise.resolve(compare({ ids }, stop.signal))
+  stop.abort()
+  await expect(going).rejects.toMatchObject({ name: 'AbortError' })
+})
