@@ -4,8 +4,6 @@ import { join } from 'node:path'
 import { parse } from 'yaml'
 import type { Checkpoint } from '../../shared/contract/runs.ts'
 import type { z } from 'zod'
-import { resultsOf } from '../evaluation/run-files.ts'
-import type { Results } from '../evaluation/run-files.ts'
 import type { RunRow } from '../data/store/runs.ts'
 
 type Place = { readonly name: string; readonly folder: string; readonly from: number }
@@ -44,18 +42,12 @@ export function checkpointsOf(row: RunRow): z.infer<typeof Checkpoint>[] {
   )
 }
 
-/** The graded answers of a run; null where it measured nothing. */
-export function runResults(row: RunRow): Results | null {
-  for (const { folder } of placesOf(row)) {
-    const found = resultsOf(folder)
-    if (found !== null) return found
-  }
-  return null
-}
-
 /** The folder that holds `answers.jsonl`. */
 export const answersFolder = (row: RunRow): string =>
   placesOf(row).find(({ folder }) => existsSync(join(folder, 'answers.jsonl')))?.folder ?? row.folder
+
+/** Whether it has graded answers. */
+export const measured = (row: RunRow): boolean => existsSync(join(answersFolder(row), 'answers.jsonl'))
 
 /** Every setting of a run by its dotted path, defaults included. */
 export function settingsOf(row: RunRow): ReadonlyMap<string, string> {

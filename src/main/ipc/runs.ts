@@ -5,13 +5,14 @@ import { AppError } from '../../shared/errors.ts'
 import type { SampleRow } from '../../shared/event.ts'
 import type { RunRow } from '../data/store/runs.ts'
 import type { Calls } from './calls.ts'
-import { compareRuns, settingRows } from './compare.ts'
+import { pairsOf, settingRows, testsOf } from './compare.ts'
+import { evaluationReader } from './evaluation-data.ts'
 import type { Host } from './host.ts'
-import { checkpointsOf } from './run-folder.ts'
+import { checkpointsOf, measured } from './run-folder.ts'
 import { existing, startRun } from './run-start.ts'
 import { queueState, stateOf, summaryOf } from './run-summary.ts'
 
-export function runCalls(host: Host): Calls<'runs'> {
+export function runCalls(host: Host, read = evaluationReader(host)): Calls<'runs'> {
   const { store, queue, changes } = host
   const summary = (id: string): ReturnType<typeof summaryOf> => summaryOf(host, existing(host, id))
   const touched = (id: string): void => {
@@ -177,9 +178,11 @@ export function runCalls(host: Host): Calls<'runs'> {
         await host.ask('report', {}, { signal, runDir: row.folder })
       return { text: readFileSync(file, 'utf8') }
     },
-    compare: ({ ids }) => {
+    compare: async ({ ids }, signal) => {
       const rows = ids.map((id) => existing(host, id))
-      return { runs: rows.map((row) => summaryOf(host, row)), settings: settingRows(rows), tests: compareRuns(rows) }
+      const results = rows.map((row) => ({ name: row.name, results: measured(row) ? read(row).results : [] }))
+      const tests = await testsOf(pairsOf(results), signal)
+      return { runs: rows.map((row) => summaryOf(host, row)), settings: settingRows(rows), tests }
     }
   }
 }
