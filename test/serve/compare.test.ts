@@ -26,7 +26,11 @@ function hosted(): Host {
 function evaluated(host: Host, name: string, right: number, seed = name): RunRow {
   const folder = host.at('runs', `${name}-${seed}`)
   mkdirSync(folder)
-  const correct = new Set(seeded(seed).shuffle(Array.from({ length: TASKS }, (_, i) => i)).slice(0, right))
+  const correct = new Set(
+    seeded(seed)
+      .shuffle(Array.from({ length: TASKS }, (_, i) => i))
+      .slice(0, right)
+  )
   const answers = Array.from({ length: TASKS }, (_, i) => ({
     policy: 'base',
     taskset: 'sums',
@@ -47,7 +51,7 @@ function evaluated(host: Host, name: string, right: number, seed = name): RunRow
 test('two runs of one name are told apart in the sentences, as on the page', async () => {
   const host = hosted()
   const rows = [evaluated(host, 'Short demo', 20, 'one'), evaluated(host, 'Short demo', 21, 'two')]
-  const { tests } = await runCalls(host).compare({ ids: rows.map(({ id }) => id) })
+  const { tests } = await runCalls(host).compare({ ids: rows.map(({ id }) => id) }, undefined)
   expect(tests).toHaveLength(1)
   expect(tests[0]).toMatchObject({ a: 'Short demo (1): base', b: 'Short demo (2): base' })
   expect(tests[0]!.verdict).toMatch(
@@ -60,12 +64,12 @@ test('a verdict given by hand counts in the comparison', async () => {
   const [a, b] = [evaluated(host, 'a', 40), evaluated(host, 'b', 40)]
   const read = evaluationReader(host)
   const compare = async (): Promise<number> =>
-    (await runCalls(host, read).compare({ ids: [a.id, b.id] })).tests[0]!.difference
+    (await runCalls(host, read).compare({ ids: [a.id, b.id] }, undefined)).tests[0]!.difference
   expect(await compare()).toBe(0)
   const judged = { id: b.id, taskset: 'sums', taskId: 't3', policy: 'base', run: 0 }
-  await evaluationCalls(host, read).judge({ ...judged, verdict: 'wrong' })
+  await evaluationCalls(host, read).judge({ ...judged, verdict: 'wrong' }, undefined)
   expect(await compare()).toBeCloseTo(-1 / TASKS, 12)
-  await evaluationCalls(host, read).judge({ ...judged, verdict: null })
+  await evaluationCalls(host, read).judge({ ...judged, verdict: null }, undefined)
   expect(await compare()).toBe(0)
 })
 
@@ -81,7 +85,7 @@ test('eight runs: others are answered between the tests, and what was read stays
     if (counting) setImmediate(count)
   }
   setImmediate(count)
-  const { tests } = await runCalls(host, read).compare({ ids: rows.map(({ id }) => id) })
+  const { tests } = await runCalls(host, read).compare({ ids: rows.map(({ id }) => id) }, undefined)
   counting = false
   expect(tests).toHaveLength(28)
   expect(turns).toBeGreaterThanOrEqual(28)

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path'
 import type { z } from 'zod'
 import { AppError } from '../../shared/errors.ts'
 import type { contract } from '../../shared/contract/index.ts'
+import type { RunAdapter } from '../../shared/contract/runs.ts'
 import type { InferSchemaOutput, ContractProcedure } from '@orpc/contract'
 import { JOB_INPUTS } from '../../shared/worker-contract.ts'
 import type { JobKind } from '../../shared/worker-contract.ts'
@@ -13,6 +14,7 @@ import { keepRecipe, occupied } from '../data/prepare/run-folder.ts'
 import type { NewRun, RunRow } from '../data/store/runs.ts'
 import type { Host } from './host.ts'
 import { checkRecipe } from './recipe-text.ts'
+import { adaptersOf } from './run-folder.ts'
 
 type InputOf<P> = P extends ContractProcedure<infer I, infer _O, infer _E, infer _M> ? InferSchemaOutput<I> : never
 export type StartRequest = InputOf<typeof contract.runs.start>
@@ -26,34 +28,32 @@ const STARTS: { readonly [K in StartRequest['kind']]: (host: Host, asked: Asked<
     return { ...made, base: join(made.folder, 'base.gguf') }
   },
   doctor: (host) => job(host, 'doctor', machineOf(host), { name: 'Doctor', slug: 'doctor' }),
-  export: (host, { run, to, options }) => {
+  export: (host, { run, adapter, to, options }) => {
     const source = existing(host, run)
-    const from = source.kind === 'demo' ? join(source.folder, '3-grpo') : source.folder
-    const folder = to ?? host.at('exports', `${stamp()}-${slugOf(source.name)}`)
-    const made = job(
-      host,
-      'export',
-      { ...options, to: folder },
-      { name: `Export of ${source.name}`, slug: 'export', folder }
-    )
-    return {
-      ...made,
-      input: JSON.stringify({ input: { ...options, to: folder }, runDir: from }),
-      parent: source.id,
-      base: source.base
+    const chosen = adaptersOf(source).find(({ path }) => path === adapter)
+    if (adapter !== undefined && chosen === undefined) {
+      throw new AppError('usage', `${adapter} is no adapter of ${source.name}`, 'Choose one that its page lists.')
     }
+    const from = chosen?.folder ?? (source.kind === 'demo' ? join(source.folder, '3-grpo') : source.folder)
+    const which = chosen === undefined ? '' : adapterWords(chosen)
+    const folder = to ?? unused(host, host.at('exports', `${stamp()}-${slugOf(`${source.name} ${which}`)}`))
+    const input = { ...options, to: folder, ...(adapter !== undefined && { adapter }) }
+    const name = `Export of ${source.name}${which === '' ? '' : `: ${which}`}`
+    const made = job(host, 'export', input, { name, slug: 'export', folder })
+    return { ...made, input: JSON.stringify({ input, runDir: from }), parent: source.id, base: source.base }
   },
   prepare: (host, { base, options }) => {
     const name = `Prepare ${basename(base)}`
-    const to = host.at('models', `${basename(base, '.gguf')}-prepared-${stamp()}.gguf`)
+    const to = unused(host, host.at('models', `${basename(base, '.gguf')}-prepared-${stamp()}`), '.gguf')
     return { ...job(host, 'prepare', { to, ...options, base }, { name, slug: 'prepare' }), base }
   }
 }
 
 /** Checks what is asked for and puts it at the end of the queue. */
 export async function startRun(host: Host, asked: StartRequest): Promise<RunRow> {
-  const run = await (STARTS[asked.kind] as (host: Host, asked: StartRequest) => NewRun | Promise<NewRun>)(host, asked)
-  return host.queue.add(run)
+  const made = (STARTS[asked.kind] as (host: Host, asked: StartRequest) => NewRun | Promise<NewRun>)(host, asked)
+  // No pause where none is needed: of two that come together, the second must find the first one's folder taken.
+  return host.queue.add(made instanceof Promise ? await made : made)
 }
 
 async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>): Promise<NewRun> {
@@ -153,13 +153,23 @@ function stamp(): string {
   return `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}-${two(now.getHours())}${two(now.getMinutes())}`
 }
 
-function newFolder(host: Host, name: string): string {
-  const first = host.at('runs', `${stamp()}-${slugOf(name)}`)
+const newFolder = (host: Host, name: string): string => unused(host, host.at('runs', `${stamp()}-${slugOf(name)}`))
+
+/** The path, numbered where something lies there already or a job that waits or runs is going to write it. */
+function unused(host: Host, path: string, end = ''): string {
+  const rows = [...host.store.runs.waiting(), ...host.store.runs.withState('running')]
+  const promised = new Set(
+    rows.flatMap(({ folder, input }) => [folder, (JSON.parse(input) as { input: { to?: string } }).input.to])
+  )
   for (let i = 1; ; i++) {
-    const folder = i === 1 ? first : `${first}-${i}`
-    if (!existsSync(folder)) return folder
+    const found = `${path}${i === 1 ? '' : `-${i}`}${end}`
+    if (!existsSync(found) && !promised.has(found)) return found
   }
 }
+
+/** `sft`, `grpo, step 40`, `step 40`; '' for what a run of one stage ended with. */
+const adapterWords = ({ stage, step }: RunAdapter): string =>
+  [stage, step === null ? '' : `step ${step}`].filter(Boolean).join(', ')
 
 function defaultName(kind: string, base: string): string {
   const words: Readonly<Record<string, string>> = { sft: 'SFT', grpo: 'GRPO', evaluate: 'Evaluation' }

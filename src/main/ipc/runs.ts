@@ -8,7 +8,7 @@ import type { Calls } from './calls.ts'
 import { pairsOf, settingRows, testsOf } from './compare.ts'
 import { evaluationReader } from './evaluation-data.ts'
 import type { Host } from './host.ts'
-import { checkpointsOf, measured } from './run-folder.ts'
+import { adaptersOf, checkpointsOf, measured } from './run-folder.ts'
 import { existing, startRun } from './run-start.ts'
 import { queueState, stateOf, summaryOf } from './run-summary.ts'
 
@@ -43,6 +43,7 @@ export function runCalls(host: Host, read = evaluationReader(host)): Calls<'runs
         run: summaryOf(host, row),
         recipeYaml: recipeOf(row),
         checkpoints: checkpointsOf(row),
+        adapters: adaptersOf(row).map(({ path, stage, step }) => ({ path, stage, step })),
         planLines: plan?.kind === 'plan' ? [...plan.lines] : [],
         stages: Object.entries(JSON.parse(row.stages) as Record<string, number>).map(([name, after]) => ({
           name,
