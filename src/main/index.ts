@@ -5,7 +5,7 @@ import { RPCHandler } from '@orpc/server/message-port'
 import { defaultWorkspace, openHost } from './ipc/host.ts'
 import type { Host } from './ipc/host.ts'
 import { createRouter, handlerOptions } from './ipc/router.ts'
-import { keepCrashReports, notify, onlyInstance, sleepGuard } from './window/desktop.ts'
+import { keepCrashReports, notify, onlyInstance, showInFolder, sleepGuard } from './window/desktop.ts'
 import { setMenu } from './window/menu.ts'
 import { placeOfArguments, placeOfFile } from './window/places.ts'
 import { openWindow } from './window/window.ts'
@@ -53,6 +53,7 @@ function opened(): Host | null {
       version: app.getVersion(),
       desktop: true,
       onBusy: awake,
+      showInFolder,
       onEnded: (run) => {
         if (!host.settings().notifications || shown?.window.isFocused() === true) return
         const title = run.how === 'done' ? `${run.name} is done` : `${run.name}: ${run.how ?? 'ended'}`

@@ -9,6 +9,8 @@ export type Random = {
   next(): number
   /** Uniform integer in [low, high], both included. */
   integer(low: number, high: number): number
+  /** Fills an array with `integer(0, below - 1)`, the same numbers as one by one, at a fraction of the time. */
+  fillBelow(into: Uint32Array, below: number): void
   /** Standard normal (Box–Muller, no cached second value so that the state is all there is). */
   normal(): number
   pick<T>(items: readonly T[]): T
@@ -53,6 +55,21 @@ export function restored(state: RandomState): Random {
   const random: Random = {
     next: () => bits() / 0x100000000,
     integer: (low, high) => low + Math.floor(random.next() * (high - low + 1)),
+    fillBelow: (into, below) => {
+      // The state in locals, where `bits` keeps it in the closure: that is what the time goes into.
+      let [w, x, y, z] = [a | 0, b | 0, c | 0, d | 0]
+      for (let i = 0; i < into.length; i++) {
+        into[i] = ((Math.imul(rotl(Math.imul(x, 5), 7), 9) >>> 0) * 2 ** -32 * below) >>> 0
+        const t = x << 9
+        y ^= w
+        z ^= x
+        x ^= y
+        w ^= z
+        y ^= t
+        z = rotl(z, 11)
+      }
+      ;[a, b, c, d] = [w, x, y, z]
+    },
     normal: () => Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next()),
     pick: (items) => items[random.integer(0, items.length - 1)]!,
     shuffle: (items) => {

@@ -58,12 +58,14 @@ export const JOB_INPUTS = {
   /**
    * The trained adapter as GGUF and in PEFT's format into `to`; with `merge` also base and adapter in one GGUF (`auto`: BF16
    * of a BF16 base, else F16), with `quantize` that model quantised. `scores`: the folder of an evaluation for the card.
+   * `adapter`: a file of the run's folder that is handed over instead of what the run ended with.
    */
   export: z.strictObject({
     to: path,
     merge: z.enum(['auto', ...MERGE_TYPES]).optional(),
     quantize: z.array(z.enum(QUANTIZATIONS)).default([]),
-    scores: path.optional()
+    scores: path.optional(),
+    adapter: path.optional()
   }),
   /** A PEFT folder or a GGUF adapter as a checked GGUF adapter for this base. */
   import: z.strictObject({ adapter: path, base: path, to: path, threads }),
@@ -112,8 +114,7 @@ export type Question =
   | { readonly k: 'stop'; readonly id: number }
 /** What it says to each. `holdsDevice`: a GPU is open in its process from now on, whatever was asked. */
 export type Answered = { readonly id: number; readonly holdsDevice: boolean } & (
-  | { readonly result: unknown }
-  | { readonly error: ErrorShape }
+  { readonly result: unknown } | { readonly error: ErrorShape }
 )
 
 export type JobKind = keyof typeof JOB_INPUTS

@@ -76,6 +76,8 @@ describeApp('datasets', () => {
 
   test('rows are found by search; without duplicates one is fewer; a split has two parts', async () => {
     await visit(page, app.origin, 'datasets')
+    await page.getByRole('link', { name: 'sums' }).waitFor()
+    expect(await page.locator('main').innerText()).not.toMatch(/[0-9a-f]{8}-[0-9a-f]{4}-/)
     await page.getByRole('link', { name: 'sums' }).click()
     await page.getByLabel('Search rows').fill('9+9')
     await page.getByText('1 row', { exact: true }).waitFor()
@@ -89,6 +91,20 @@ describeApp('datasets', () => {
     await page.getByRole('button', { name: 'Split', exact: true }).click()
     await page.getByRole('heading', { level: 1, name: 'Datasets' }).waitFor()
     await expect.poll(() => page.locator('tbody tr').count()).toBe(4)
+  })
+
+  test('a page that was just left no longer changes the address', async () => {
+    await visit(page, app.origin, 'datasets')
+    await page.getByRole('link', { name: 'sums' }).first().click()
+    const tab = page.getByRole('tab', { name: 'Token lengths' })
+    await tab.waitFor()
+    // The browser tells of a new address a moment later; in between something of the old page writes its own.
+    await tab.evaluate((it) => {
+      location.hash = '#/models'
+      ;(it as unknown as { click: () => void }).click()
+    })
+    await page.getByRole('heading', { level: 1, name: 'Models' }).waitFor()
+    expect(new URL(page.url()).hash).toBe('#/models')
   })
 
   test('traces: tokens show what is trained on, lengths stand against the context', async () => {

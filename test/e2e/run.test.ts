@@ -149,9 +149,13 @@ describeApp('a run in the browser', () => {
       const { page } = first
       await visit(page, app.origin, 'models?tab=adapters')
       const row = page.getByRole('listitem').filter({ hasText: 'Short demo: grpo' })
-      await expect.poll(() => page.getByRole('button', { name: 'Merge…' }).first().isDisabled()).toBe(true) // of sft
-      await row.getByRole('button', { name: 'Merge…' }).click()
+      await expect.poll(() => row.count()).toBe(1)
+      await page.getByRole('button', { name: 'Merge…' }).first().click() // of sft
       const dialog = page.getByRole('dialog', { name: /^Merge/ })
+      await dialog.getByText('After SFT').waitFor()
+      await page.keyboard.press('Escape')
+      await row.getByRole('button', { name: 'Merge…' }).click()
+      await dialog.getByText('After GRPO').waitFor()
       await dialog.getByRole('checkbox', { name: 'Q8_0' }).click()
       await dialog.getByText(/It will hold .*the merged model, merged-Q8_0\.gguf/).waitFor()
       expect(await seriousFaults(page)).toEqual([])
@@ -164,8 +168,11 @@ describeApp('a run in the browser', () => {
       expect(readdirSync(folder)).toEqual(
         expect.arrayContaining(['adapter.gguf', 'merged-F16.gguf', 'merged-Q8_0.gguf'])
       )
+      // A browser tab has no file manager to open.
+      expect(await page.getByRole('button', { name: 'Show in folder' }).count()).toBe(0)
       await visit(page, app.origin, 'models?tab=adapters')
       await row.getByText('Done', { exact: true }).waitFor()
+      expect(await page.getByRole('listitem').filter({ hasText: 'Short demo: sft' }).getByText('Done').count()).toBe(0)
     },
     PATIENCE
   )

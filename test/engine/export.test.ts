@@ -223,6 +223,12 @@ describe('export', () => {
     }
     const result = (await exported(run, join(folder, 'unfinished-out'))) as { lines: string[] }
     expect(result.lines[0]).toContain('the best checkpoint of unfinished, step 2')
+    // The one that is asked for, and only of this run.
+    const chosen = join(run, 'checkpoint-3', 'adapter.gguf')
+    const other = (await exported(run, join(folder, 'chosen-out'), { adapter: chosen })) as { source: string }
+    expect(other.source).toBe(chosen)
+    await expect(exported(run, join(folder, 'foreign-out'), { adapter: ADAPTER })).rejects.toThrow(/is no adapter of/)
+    expect(existsSync(join(folder, 'foreign-out'))).toBe(false)
   })
 
   test('merged and quantised: each file is checked, the card and the Modelfile name them', async () => {

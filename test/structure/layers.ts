@@ -81,7 +81,6 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
     'main/evaluation/answers.ts',
     'main/evaluation/equality-process.ts',
     'main/evaluation/results.ts',
-    'main/evaluation/run-files.ts',
     'main/evaluation/statistics.ts',
     'main/evaluation/report/data.ts',
     'main/evaluation/report/summary.ts',

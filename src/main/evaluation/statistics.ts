@@ -100,17 +100,26 @@ export function wilson(successes: number, trials: number, level = 0.95): Interva
 
 /** Percentile bootstrap of a mean: values (one per task) are drawn with replacement `samples` times. */
 export function bootstrapMean(values: readonly number[], random: Random, level = 0.95, samples = 4000): Interval {
-  const means = Float64Array.from({ length: samples }, () => {
-    let sum = 0
-    for (let i = 0; i < values.length; i++) sum += values[random.integer(0, values.length - 1)]!
-    return sum / values.length
-  }).sort()
+  const drawn = new Uint32Array(values.length)
+  const from = Float64Array.from(values)
+  const means = new Float64Array(samples)
+  for (let sample = 0; sample < samples; sample++) {
+    random.fillBelow(drawn, drawn.length)
+    means[sample] = sumAt(from, drawn) / drawn.length
+  }
+  means.sort()
   const at = (share: number): number => {
     const place = share * (samples - 1)
     const below = Math.floor(place)
     return means[below]! + (place - below) * (means[Math.min(samples - 1, below + 1)]! - means[below]!)
   }
   return { low: at((1 - level) / 2), high: at((1 + level) / 2), level, method: 'bootstrap' }
+}
+
+function sumAt(values: Float64Array, places: Uint32Array): number {
+  let sum = 0
+  for (let i = 0; i < places.length; i++) sum += values[places[i]!]!
+  return sum
 }
 
 /**

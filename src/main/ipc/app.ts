@@ -66,6 +66,14 @@ export function appCalls(host: Host): Calls<'app'> {
         lastBackupAt: store.opened.lastBackupAt()
       }
     }),
+    showInFolder: ({ path }) => {
+      const show = host.options.showInFolder
+      if (show === undefined)
+        throw new AppError('usage', 'this host has no desktop to show a folder on', 'Copy the path instead.')
+      if (!existsSync(path)) throw new AppError('usage', `${path} is not there`, 'It may have been moved or deleted.')
+      show(resolve(path))
+      return {}
+    },
     browse: ({ path, extensions }) => browse(path ?? homedir(), extensions)
   }
 }

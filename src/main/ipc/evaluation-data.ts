@@ -7,8 +7,10 @@ import type { Task } from '../../shared/task.ts'
 import { EvaluateRecipe } from '../../shared/recipe.ts'
 import { readAnswers } from '../evaluation/answers.ts'
 import type { Answer } from '../evaluation/answers.ts'
+import type { StageResult } from '../evaluation/report/data.ts'
+import { stageResults } from '../evaluation/results.ts'
 import { loadTasks } from '../policy/tasksets.ts'
-import type { HandVerdict } from '../data/store/judgements.ts'
+import type { HandVerdict, Judged } from '../data/store/judgements.ts'
 import type { RunRow } from '../data/store/runs.ts'
 import type { Host } from './host.ts'
 import { answersFolder } from './run-folder.ts'
@@ -17,6 +19,8 @@ export type JudgedAnswer = Answer & { readonly byHand: HandVerdict | null }
 
 export type EvaluationData = {
   readonly answers: readonly JudgedAnswer[]
+  /** Of `answers`, by policy and taskset; the same objects as long as nothing changed. */
+  readonly results: readonly StageResult[]
   readonly handJudged: number
   /** By taskset and task id; empty where the tasks' files are gone. */
   readonly task: (taskset: string, taskId: string) => Task | undefined
@@ -25,13 +29,24 @@ export type EvaluationData = {
 export const keyOf = (taskset: string, task: string, policy: string, repeat: number): string =>
   JSON.stringify([taskset, task, policy, repeat])
 
-type Read = { readonly stamp: string; readonly answers: readonly Answer[]; readonly tasks: ReadonlyMap<string, Task> }
+export type EvaluationReader = (row: RunRow) => EvaluationData
+type Read = {
+  readonly stamp: string
+  readonly verdicts: string
+  readonly answers: readonly Answer[]
+  readonly tasks: ReadonlyMap<string, Task>
+  readonly data: EvaluationData
+}
+/** As many runs as can be compared at once. */
+const KEPT = 8
 
-/** Reads a run's answers; what was read is kept until the file grows, a few runs at a time. */
-export function evaluationReader(host: Host): (row: RunRow) => EvaluationData {
+/**
+ * Reads a run's answers; what was read is kept until the file grows or a verdict is given, a few runs at a time. Throws
+ * AppError('usage') where a run has none.
+ */
+export function evaluationReader(host: Host): EvaluationReader {
   const kept = new Map<string, Read>()
-  const KEPT = 4
-  const read = (row: RunRow): Read => {
+  return (row) => {
     const folder = answersFolder(row)
     const file = join(folder, 'answers.jsonl')
     const found = statSync(file, { throwIfNoEntry: false })
@@ -42,27 +57,33 @@ export function evaluationReader(host: Host): (row: RunRow) => EvaluationData {
         'Only evaluations and the demo do, once their first block is graded.'
       )
     }
-    const stamp = `${found.size}/${found.mtimeMs}`
-    const before = kept.get(row.id)
-    if (before?.stamp === stamp) return before
-    const fresh = { stamp, answers: readAnswers(file), tasks: before?.tasks ?? tasksOf(folder) }
-    kept.delete(row.id)
-    kept.set(row.id, fresh)
-    for (const id of [...kept.keys()].slice(0, -KEPT)) kept.delete(id)
-    return fresh
-  }
-  return (row) => {
-    const { answers, tasks } = read(row)
     const judged = host.store.judgements.of(row.number)
-    const verdicts = new Map(judged.map((one) => [keyOf(one.taskset, one.task, one.policy, one.repeat), one.verdict]))
-    return {
-      answers: answers.map((answer) => {
-        const byHand = verdicts.get(keyOf(answer.taskset, answer.taskId, answer.policy, answer.run)) ?? null
-        return byHand === null ? { ...answer, byHand } : { ...answer, verdict: byHand, byHand }
-      }),
-      handJudged: judged.length,
-      task: (taskset, taskId) => tasks.get(JSON.stringify([taskset, taskId]))
+    const [stamp, verdicts] = [`${found.size}/${found.mtimeMs}`, JSON.stringify(judged)]
+    const before = kept.get(row.id)
+    kept.delete(row.id)
+    const fresh = (): Read => {
+      const answers = before?.stamp === stamp ? before.answers : readAnswers(file)
+      const tasks = before?.tasks ?? tasksOf(folder)
+      return { stamp, verdicts, answers, tasks, data: dataOf(answers, judged, tasks) }
     }
+    const read = before?.stamp === stamp && before.verdicts === verdicts ? before : fresh()
+    kept.set(row.id, read)
+    for (const id of [...kept.keys()].slice(0, -KEPT)) kept.delete(id)
+    return read.data
+  }
+}
+
+function dataOf(recorded: readonly Answer[], judged: readonly Judged[], tasks: Read['tasks']): EvaluationData {
+  const verdicts = new Map(judged.map((one) => [keyOf(one.taskset, one.task, one.policy, one.repeat), one.verdict]))
+  const answers = recorded.map((answer) => {
+    const byHand = verdicts.get(keyOf(answer.taskset, answer.taskId, answer.policy, answer.run)) ?? null
+    return byHand === null ? { ...answer, byHand } : { ...answer, verdict: byHand, byHand }
+  })
+  return {
+    answers,
+    results: stageResults(answers),
+    handJudged: judged.length,
+    task: (taskset, taskId) => tasks.get(JSON.stringify([taskset, taskId]))
   }
 }
 

@@ -1,31 +1,28 @@
 /** Evaluations as a person reads them. A verdict given by hand counts in every score, and scores say how many there are. */
 import { parseTaggedText } from '../reasoning/trace.ts'
-import { stageResults } from '../evaluation/results.ts'
 import { summarise } from '../evaluation/report/summary.ts'
 import type { StageResult } from '../evaluation/report/data.ts'
 import { runAccuracies } from '../evaluation/statistics.ts'
 import { AppError } from '../../shared/errors.ts'
-import type { EvaluatedItem, GradedAnswer, PairedTest, PolicyScore } from '../../shared/contract/evaluation.ts'
+import type { EvaluatedItem, GradedAnswer, PolicyScore } from '../../shared/contract/evaluation.ts'
 import type { Calls } from './calls.ts'
-import { allTests, testOf } from './compare.ts'
-import { evaluationReader } from './evaluation-data.ts'
-import type { EvaluationData, JudgedAnswer } from './evaluation-data.ts'
+import { testsOf } from './compare.ts'
+import type { Pair } from './compare.ts'
+import type { EvaluationData, EvaluationReader, JudgedAnswer } from './evaluation-data.ts'
 import type { Host } from './host.ts'
 import { existing } from './run-start.ts'
 
 const MOST_POINTS = 5000
 
-export function evaluationCalls(host: Host): Calls<'evaluation'> {
-  const read = evaluationReader(host)
+export function evaluationCalls(host: Host, read: EvaluationReader): Calls<'evaluation'> {
   const data = (id: string): EvaluationData => read(existing(host, id))
   return {
     scores: async ({ id }, signal) => {
-      const { answers, handJudged } = data(id)
-      const results = stageResults(answers)
+      const { answers, results, handJudged } = data(id)
       const every = Math.ceil(answers.length / MOST_POINTS)
       return {
         scores: results.map(scoreOf),
-        tests: await allTests(testsOf(results), signal),
+        tests: await testsOf(withinRun(results), signal),
         lengths: answers
           .filter((_, i) => i % every === 0)
           .map(({ policy, length, verdict }) => ({ policy, length, verdict })),
@@ -94,14 +91,13 @@ function scoreOf(result: StageResult): PolicyScore {
 const EMPTY = { title: '', date: '', command: '', curves: [], traces: [], settings: [], seeds: {}, environment: {} }
 
 /** Every policy against every other on the same taskset. */
-function testsOf(results: readonly StageResult[]): (() => PairedTest | null)[] {
-  return results.flatMap((from, i) =>
+const withinRun = (results: readonly StageResult[]): Pair[] =>
+  results.flatMap((from, i) =>
     results
       .slice(i + 1)
       .filter((to) => to.taskset === from.taskset)
-      .map((to) => () => testOf(from, to, from.stage, to.stage))
+      .map((to) => ({ from, to, a: from.stage, b: to.stage }))
   )
-}
 
 type Item = { taskset: string; taskId: string; passRate: EvaluatedItem['passRate']; unreadable: number }
 

@@ -29,6 +29,8 @@ export type HostOptions = {
   /** Called while jobs run and when they no longer do: keeps the machine awake. */
   readonly onBusy?: (busy: boolean) => void
   readonly onEnded?: (run: RunRow) => void
+  /** Opens the desktop's file manager at a path that is there; left out where there is no desktop. */
+  readonly showInFolder?: (path: string) => void
   /** Time between backups, milliseconds. */
   readonly backupEveryMs?: number
 }

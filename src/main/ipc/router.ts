@@ -10,6 +10,7 @@ import { appCalls } from './app.ts'
 import type { Calls } from './calls.ts'
 import { datasetCalls } from './datasets.ts'
 import { evaluationCalls } from './evaluation.ts'
+import { evaluationReader } from './evaluation-data.ts'
 import { modelCalls } from './models.ts'
 import { playCalls } from './play.ts'
 import type { Host } from './host.ts'
@@ -21,11 +22,12 @@ type Handled = { handler: (run: (asked: { input: unknown; signal?: AbortSignal }
 
 /** Every call of the contract on this host. An AppError becomes REFUSED with its code, sentence and hint. */
 export function createRouter(host: Host): AnyRouter {
+  const read = evaluationReader(host)
   const all: AllCalls = {
     app: appCalls(host),
-    runs: runCalls(host),
+    runs: runCalls(host, read),
     recipes: recipeCalls(host),
-    evaluation: evaluationCalls(host),
+    evaluation: evaluationCalls(host, read),
     play: playCalls(host),
     models: modelCalls(host),
     datasets: datasetCalls(host)

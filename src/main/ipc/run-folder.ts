@@ -2,10 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'yaml'
-import type { Checkpoint } from '../../shared/contract/runs.ts'
-import type { z } from 'zod'
-import { resultsOf } from '../evaluation/run-files.ts'
-import type { Results } from '../evaluation/run-files.ts'
+import type { Checkpoint, RunAdapter } from '../../shared/contract/runs.ts'
 import type { RunRow } from '../data/store/runs.ts'
 
 type Place = { readonly name: string; readonly folder: string; readonly from: number }
@@ -21,41 +18,52 @@ export function placesOf(row: RunRow): readonly Place[] {
   ].filter(({ folder }) => existsSync(folder))
 }
 
-export function checkpointsOf(row: RunRow): z.infer<typeof Checkpoint>[] {
-  return placesOf(row).flatMap(({ folder, from }) =>
-    namesIn(folder)
-      .flatMap((name) => {
-        const step = /^checkpoint-(\d+)$/.exec(name)?.[1]
-        const path = join(folder, name)
-        if (step === undefined || !existsSync(join(path, 'manifest.json'))) return []
-        const files = namesIn(path).map((file) => statSync(join(path, file)))
-        const adapter = join(path, 'adapter.gguf')
-        return [
-          {
-            step: Number(step) + from,
-            path,
-            adapter: existsSync(adapter) ? adapter : null,
-            bytes: files.reduce((sum, { size }) => sum + size, 0),
-            at: Math.round(statSync(join(path, 'manifest.json')).mtimeMs)
-          }
-        ]
-      })
-      .sort((a, b) => a.step - b.step)
-  )
+export const checkpointsOf = (row: RunRow): Checkpoint[] => placesOf(row).flatMap(checkpointsIn)
+
+function checkpointsIn({ folder, from }: Place): Checkpoint[] {
+  return namesIn(folder)
+    .flatMap((name) => {
+      const step = /^checkpoint-(\d+)$/.exec(name)?.[1]
+      const path = join(folder, name)
+      if (step === undefined || !existsSync(join(path, 'manifest.json'))) return []
+      const files = namesIn(path).map((file) => statSync(join(path, file)))
+      const adapter = join(path, 'adapter.gguf')
+      return [
+        {
+          step: Number(step) + from,
+          path,
+          adapter: existsSync(adapter) ? adapter : null,
+          bytes: files.reduce((sum, { size }) => sum + size, 0),
+          at: Math.round(statSync(join(path, 'manifest.json')).mtimeMs)
+        }
+      ]
+    })
+    .sort((a, b) => a.step - b.step)
 }
 
-/** The graded answers of a run; null where it measured nothing. */
-export function runResults(row: RunRow): Results | null {
-  for (const { folder } of placesOf(row)) {
-    const found = resultsOf(folder)
-    if (found !== null) return found
-  }
-  return null
+/** The adapters in a run's folder: what its stages ended with, the last one first, then the checkpoints, newest first. */
+export function adaptersOf(row: RunRow): (RunAdapter & { readonly folder: string })[] {
+  const places = placesOf(row).toReversed()
+  const ended = places.flatMap(({ name, folder }) => {
+    const path = join(folder, 'adapter.gguf')
+    return existsSync(path) ? [{ path, stage: name, step: null, folder }] : []
+  })
+  const saved = places.flatMap((place) =>
+    checkpointsIn(place)
+      .toReversed()
+      .flatMap(({ adapter, step }) =>
+        adapter === null ? [] : [{ path: adapter, stage: place.name, step, folder: place.folder }]
+      )
+  )
+  return [...ended, ...saved]
 }
 
 /** The folder that holds `answers.jsonl`. */
 export const answersFolder = (row: RunRow): string =>
   placesOf(row).find(({ folder }) => existsSync(join(folder, 'answers.jsonl')))?.folder ?? row.folder
+
+/** Whether it has graded answers. */
+export const measured = (row: RunRow): boolean => existsSync(join(answersFolder(row), 'answers.jsonl'))
 
 /** Every setting of a run by its dotted path, defaults included. */
 export function settingsOf(row: RunRow): ReadonlyMap<string, string> {

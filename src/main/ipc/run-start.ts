@@ -5,6 +5,7 @@ import { basename, join } from 'node:path'
 import type { z } from 'zod'
 import { AppError } from '../../shared/errors.ts'
 import type { contract } from '../../shared/contract/index.ts'
+import type { RunAdapter } from '../../shared/contract/runs.ts'
 import type { InferSchemaOutput, ContractProcedure } from '@orpc/contract'
 import { JOB_INPUTS } from '../../shared/worker-contract.ts'
 import type { JobKind } from '../../shared/worker-contract.ts'
@@ -14,6 +15,7 @@ import type { NewRun, RunRow } from '../data/store/runs.ts'
 import type { Host } from './host.ts'
 import { readerOf } from './readers.ts'
 import { checkRecipe } from './recipe-text.ts'
+import { adaptersOf } from './run-folder.ts'
 
 type InputOf<P> = P extends ContractProcedure<infer I, infer _O, infer _E, infer _M> ? InferSchemaOutput<I> : never
 export type StartRequest = InputOf<typeof contract.runs.start>
@@ -27,36 +29,33 @@ const STARTS: { readonly [K in StartRequest['kind']]: (host: Host, asked: Asked<
     return { ...made, base: join(made.folder, 'base.gguf') }
   },
   doctor: (host) => job(host, 'doctor', machineOf(host), { name: 'Doctor', slug: 'doctor' }),
-  export: (host, { run, to, options }) => {
+  export: (host, { run, adapter, to, options }) => {
     const source = existing(host, run)
-    const from = source.kind === 'demo' ? join(source.folder, '3-grpo') : source.folder
-    if (to !== undefined) refuseOccupied(to)
-    const folder = to ?? newFolder(host, source.name, 'exports')
-    const made = job(
-      host,
-      'export',
-      { ...options, to: folder },
-      { name: `Export of ${source.name}`, slug: 'export', folder }
-    )
-    return {
-      ...made,
-      input: JSON.stringify({ input: { ...options, to: folder }, runDir: from }),
-      parent: source.id,
-      base: source.base
+    const chosen = adaptersOf(source).find(({ path }) => path === adapter)
+    if (adapter !== undefined && chosen === undefined) {
+      throw new AppError('usage', `${adapter} is no adapter of ${source.name}`, 'Choose one that its page lists.')
     }
+    const from = chosen?.folder ?? (source.kind === 'demo' ? join(source.folder, '3-grpo') : source.folder)
+    const which = chosen === undefined ? '' : adapterWords(chosen)
+    if (to !== undefined) refuseOccupied(to)
+    const folder = to ?? unused(host, host.at('exports', `${stamp()}-${slugOf(`${source.name} ${which}`)}`))
+    const input = { ...options, to: folder, ...(adapter !== undefined && { adapter }) }
+    const name = `Export of ${source.name}${which === '' ? '' : `: ${which}`}`
+    const made = job(host, 'export', input, { name, slug: 'export', folder })
+    return { ...made, input: JSON.stringify({ input, runDir: from }), parent: source.id, base: source.base }
   },
   prepare: (host, { base, options }) => {
     const name = `Prepare ${basename(base)}`
-    const place = host.at('models', `${basename(base, '.gguf')}-prepared-${stamp()}`)
-    const to = unused(place, '.gguf', (path) => readerOf(host, path) !== undefined)
+    const to = unused(host, host.at('models', `${basename(base, '.gguf')}-prepared-${stamp()}`), '.gguf')
     return { ...job(host, 'prepare', { to, ...options, base }, { name, slug: 'prepare' }), base }
   }
 }
 
 /** Checks what is asked for and puts it at the end of the queue. */
 export async function startRun(host: Host, asked: StartRequest): Promise<RunRow> {
-  const run = await (STARTS[asked.kind] as (host: Host, asked: StartRequest) => NewRun | Promise<NewRun>)(host, asked)
-  return host.queue.add(run)
+  const made = (STARTS[asked.kind] as (host: Host, asked: StartRequest) => NewRun | Promise<NewRun>)(host, asked)
+  // No pause where none is needed: of two that come together, the second must find the first one's folder taken.
+  return host.queue.add(made instanceof Promise ? await made : made)
 }
 
 async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>): Promise<NewRun> {
@@ -158,21 +157,19 @@ function stamp(): string {
   return `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}-${two(now.getHours())}${two(now.getMinutes())}`
 }
 
-/** A folder that is not there and that no run was given, one that has not written anything yet among them. */
-function newFolder(host: Host, name: string, place = 'runs'): string {
-  return unused(
-    host.at(place, `${stamp()}-${slugOf(name)}`),
-    '',
-    (path) => host.store.runs.byFolder(path) !== undefined
-  )
-}
+const newFolder = (host: Host, name: string): string => unused(host, host.at('runs', `${stamp()}-${slugOf(name)}`))
 
-function unused(start: string, end: string, taken: (path: string) => boolean): string {
+/** The path, numbered where something lies there already, a run was given it, or a waiting or running job reads or writes it. */
+function unused(host: Host, path: string, end = ''): string {
   for (let i = 1; ; i++) {
-    const path = `${start}${i === 1 ? '' : `-${i}`}${end}`
-    if (!existsSync(path) && !taken(path)) return path
+    const found = `${path}${i === 1 ? '' : `-${i}`}${end}`
+    if (!existsSync(found) && !host.store.runs.byFolder(found) && !readerOf(host, found)) return found
   }
 }
+
+/** `sft`, `grpo, step 40`, `step 40`; '' for what a run of one stage ended with. */
+const adapterWords = ({ stage, step }: RunAdapter): string =>
+  [stage, step === null ? '' : `step ${step}`].filter(Boolean).join(', ')
 
 /** At once, and not when the export's turn comes, which may be hours later. */
 function refuseOccupied(folder: string): void {

@@ -44,9 +44,15 @@ export function summaryOf(host: Host, row: RunRow): RunSummary {
     folder: row.folder,
     base: row.base,
     parent: row.parent,
+    adapter: row.kind === 'export' ? handedOver(row) : null,
     headline: JSON.parse(row.headline) as Record<string, number>,
     trashedAt: row.trashed_at
   }
+}
+
+function handedOver({ input }: RunRow): string | null {
+  const asked = JSON.parse(input) as { input: { adapter?: string } }
+  return asked.input.adapter ?? null
 }
 
 export const queueState = (host: Host): { paused: boolean; running: RunSummary[]; waiting: RunSummary[] } => ({

@@ -5,14 +5,15 @@ import { AppError } from '../../shared/errors.ts'
 import type { SampleRow } from '../../shared/event.ts'
 import type { RunRow } from '../data/store/runs.ts'
 import type { Calls } from './calls.ts'
-import { compareRuns, settingRows } from './compare.ts'
+import { pairsOf, settingRows, testsOf } from './compare.ts'
+import { evaluationReader } from './evaluation-data.ts'
 import type { Host } from './host.ts'
-import { checkpointsOf } from './run-folder.ts'
+import { adaptersOf, checkpointsOf, measured } from './run-folder.ts'
 import { refuseRead } from './readers.ts'
 import { existing, startRun } from './run-start.ts'
 import { queueState, stateOf, summaryOf } from './run-summary.ts'
 
-export function runCalls(host: Host): Calls<'runs'> {
+export function runCalls(host: Host, read = evaluationReader(host)): Calls<'runs'> {
   const { store, queue, changes } = host
   const summary = (id: string): ReturnType<typeof summaryOf> => summaryOf(host, existing(host, id))
   const touched = (id: string): void => {
@@ -46,6 +47,7 @@ export function runCalls(host: Host): Calls<'runs'> {
         run: summaryOf(host, row),
         recipeYaml: recipeOf(row),
         checkpoints: checkpointsOf(row),
+        adapters: adaptersOf(row).map(({ path, stage, step }) => ({ path, stage, step })),
         planLines: plan?.kind === 'plan' ? [...plan.lines] : [],
         stages: Object.entries(JSON.parse(row.stages) as Record<string, number>).map(([name, after]) => ({
           name,
@@ -183,7 +185,8 @@ export function runCalls(host: Host): Calls<'runs'> {
     },
     compare: async ({ ids }, signal) => {
       const rows = ids.map((id) => existing(host, id))
-      const tests = await compareRuns(rows, signal)
+      const results = rows.map((row) => ({ name: row.name, results: measured(row) ? read(row).results : [] }))
+      const tests = await testsOf(pairsOf(results), signal)
       return { runs: rows.map((row) => summaryOf(host, row)), settings: settingRows(rows), tests }
     }
   }

@@ -4,7 +4,7 @@
  * held against the policy in memory, and only then put in place.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
 import { AnsweringSettings } from '../../shared/recipe.ts'
@@ -43,7 +43,7 @@ const ADVICE = 'Check that the folder can be written and that the disk has room.
 type TrainingRecipe = SftRecipe | GrpoRecipe
 
 export const runExport: JobFunction<'export'> = async (input, { emit, signal, runDir }) => {
-  const { to, merge, quantize, scores } = input
+  const { to, merge, quantize, scores, adapter: chosen } = input
   const goOn = (phase?: string): void => {
     if (signal.aborted) throw new AppError('cancelled', 'the export was stopped; nothing was written')
     if (phase !== undefined) emit({ kind: 'phase', name: phase })
@@ -51,7 +51,7 @@ export const runExport: JobFunction<'export'> = async (input, { emit, signal, ru
   goOn('loading')
   refuseOccupied(to)
   const recipe = recipeOf(runDir)
-  const source = trainedAdapter(runDir)
+  const source = chosen === undefined ? trainedAdapter(runDir) : chosenAdapter(runDir, chosen)
   const measured = scores === undefined ? undefined : scoreFacts(scores, [source.path])
   const stage = `${to}.${process.pid}.partial`
   const held = new Held()
@@ -203,6 +203,18 @@ function trainedAdapter(runDir: string): Source {
     name: `the ${which} checkpoint of ${run}, step ${checkpoint.manifest.step}`,
     notes: ['the run is not finished']
   }
+}
+
+/** One that was asked for: of the run's folder, or of a checkpoint in it. */
+function chosenAdapter(runDir: string, path: string): Source {
+  const inside = relative(runDir, path)
+  const step = /^checkpoint-(\d+)[\\/]adapter\.gguf$/.exec(inside)?.[1]
+  if (step === undefined && inside !== 'adapter.gguf')
+    throw new AppError('usage', `${path} is no adapter of ${runDir}`, 'Name one that lies in the folder of the run.')
+  if (!existsSync(path)) throw new AppError('usage', `there is no such file: ${path}`, 'Look at the run again.')
+  const run = basename(runDir)
+  const name = step === undefined ? `the adapter of ${run}` : `the checkpoint of ${run}, step ${step}`
+  return { path, name, notes: [] }
 }
 
 /** The PEFT files, read back and turned into llama.cpp's order again, are the adapter bit by bit. */

@@ -1,5 +1,5 @@
 /** What the desktop does beside the window: stays awake while jobs run, tells of their end, keeps crash reports here. */
-import { app, crashReporter, Notification, powerSaveBlocker } from 'electron'
+import { app, crashReporter, Notification, powerSaveBlocker, shell } from 'electron'
 
 /** Keeps the machine from sleeping while it is busy; the screen may go dark. */
 export function sleepGuard(): (busy: boolean) => void {
@@ -21,6 +21,9 @@ export function notify({ title, body, onClick }: Told): void {
   notification.on('click', onClick)
   notification.show()
 }
+
+/** Opens the system's file manager with the file or folder chosen in it. */
+export const showInFolder = (path: string): void => shell.showItemInFolder(path)
 
 /** Crash dumps stay in the app's own folder; nothing is sent anywhere. */
 export function keepCrashReports(): void {

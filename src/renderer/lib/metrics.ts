@@ -223,11 +223,28 @@ const HEADLINES: readonly (readonly [metric: string, label: string, format: (val
   ['tokens_per_second/train', 'training', rate]
 ]
 
+/**
+ * What an evaluation says for itself: the accuracy of the policy measured last, which is the one trained most, on the first
+ * taskset. Evaluations report as `POLICY/TASKSET/accuracy`, policy by policy.
+ */
+function evaluationWords(headline: Readonly<Record<string, number>>): string[] {
+  const scores = Object.entries(headline).flatMap(([metric, value]) => {
+    const named = /^eval\/([^/]+)\/(.+)\/accuracy$/.exec(metric)
+    return named === null ? [] : [{ policy: named[1]!, taskset: named[2]!, value }]
+  })
+  const last = scores.at(-1)?.policy
+  const score = scores.find(({ policy }) => policy === last)
+  return score === undefined ? [] : [`${score.policy} on ${score.taskset} ${share(score.value)}`]
+}
+
 /** The one or two numbers that say most about a run, as text. */
 export const headlineWords = (headline: Readonly<Record<string, number>>, most = 2): string =>
-  HEADLINES.flatMap(([metric, label, format]) => {
-    const value = headline[metric]
-    return value === undefined ? [] : [`${label} ${format(value)}`]
-  })
+  [
+    ...evaluationWords(headline),
+    ...HEADLINES.flatMap(([metric, label, format]) => {
+      const value = headline[metric]
+      return value === undefined ? [] : [`${label} ${format(value)}`]
+    })
+  ]
     .slice(0, most)
     .join(' · ')

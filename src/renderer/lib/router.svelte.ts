@@ -30,10 +30,17 @@ class Router {
 
   go(path: readonly string[] | string, query: Query = {}): void {
     location.hash = href(path, query)
+    // At once, not with the event that comes later: what is left ends before it can change the address it left.
+    this.#hash = location.hash
   }
 
-  /** Changes some of the query in place, without a new entry in the history. */
+  /** Changes some of the query in place, without a new entry in the history. Does nothing for a place that was just left. */
   setQuery(change: Query): void {
+    if (location.hash !== this.#hash) {
+      const asking = this.path.join('/')
+      this.#hash = location.hash
+      if (this.path.join('/') !== asking) return
+    }
     const query: Query = { ...this.query, ...change }
     history.replaceState(null, '', href(this.path, query))
     this.#hash = location.hash

@@ -3,22 +3,49 @@ import type { RunSummary } from '../../shared/contract/types.ts'
 import { api } from '../lib/api.ts'
 import { plural } from '../lib/format.ts'
 import { router } from '../lib/router.svelte.ts'
+import { app } from './app.svelte.ts'
 import { attempt, toasts } from './toasts.svelte.ts'
 
 const nameOf = (runs: readonly RunSummary[]): string =>
   runs.length === 1 ? `“${runs[0]!.name}”` : plural(runs.length, 'run')
 
+/** For Undo: puts those of the runs that wait now back to where they wait now, once they were taken out of the queue. */
+function backIntoQueue(runs: readonly RunSummary[]): () => Promise<void> {
+  const waited = app.queue.waiting
+    .map((run, place) => ({ run, place }))
+    .filter(({ run }) => runs.some(({ id }) => id === run.id))
+  return async () => {
+    for (const { run, place } of waited) {
+      await api.runs.resume({ id: run.id })
+      await api.runs.move({ id: run.id, place })
+      if (run.state.kind === 'held') await api.runs.hold({ id: run.id, held: true })
+    }
+  }
+}
+
 /** Into the trash, with Undo. Answers whether it was done. */
 export async function trashRuns(runs: readonly RunSummary[]): Promise<boolean> {
   const ids = runs.map(({ id }) => id)
+  const wait = backIntoQueue(runs)
   const done = await attempt(() => api.runs.trash({ ids }))
-  if (done) toasts.say(`${nameOf(runs)} is in the trash.`, () => api.runs.restore({ ids }))
+  if (done)
+    toasts.say(`${nameOf(runs)} ${runs.length === 1 ? 'is' : 'are'} in the trash.`, async () => {
+      await api.runs.restore({ ids })
+      await wait()
+    })
   return done !== undefined
 }
 
 export async function restoreRuns(runs: readonly RunSummary[]): Promise<void> {
   const ids = runs.map(({ id }) => id)
   if (await attempt(() => api.runs.restore({ ids }))) toasts.say(`${nameOf(runs)} is back.`)
+}
+
+/** A run that waits has done nothing yet: it leaves the queue, with Undo. */
+export async function takeOutOfQueue(run: RunSummary): Promise<void> {
+  const wait = backIntoQueue([run])
+  if (await attempt(() => api.runs.stop({ id: run.id, when: 'now' })))
+    toasts.say(`“${run.name}” was taken out of the queue.`, wait)
 }
 
 export async function stopRun(run: RunSummary, when: 'now' | 'after_step'): Promise<void> {

@@ -85,6 +85,8 @@ export const app = {
       })
     })
   ),
+  /** Opens the desktop's file manager at a file or folder. Refused where the host has no desktop: in `serve`. */
+  showInFolder: call.input(z.strictObject({ path: HostPath })).output(z.object({})),
   /** The folders and files at a path, for choosing one on the host. Without a path: the home folder. */
   browse: call.input(z.strictObject({ path: HostPath.optional(), extensions: z.array(z.string()).default([]) })).output(
     z.object({

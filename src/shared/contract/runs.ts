@@ -45,8 +45,10 @@ export const RunSummary = z.object({
   /** The folder with checkpoints, adapter, report. */
   folder: HostPath,
   base: HostPath.nullable(),
-  /** Run whose adapter this one started from. */
+  /** Run whose adapter this one started from, or hands over. */
   parent: RunId.nullable(),
+  /** Of an export: the adapter that was chosen; null where the run's last one was taken unasked. */
+  adapter: HostPath.nullable(),
   /** The last value of each headline metric, for lists. */
   headline: z.record(z.string(), z.number()),
   trashedAt: Time.nullable()
@@ -69,6 +71,16 @@ export const Checkpoint = z.object({
   at: Time
 })
 export type Checkpoint = z.infer<typeof Checkpoint>
+
+/** An adapter in a run's folder. */
+export const RunAdapter = z.object({
+  path: HostPath,
+  /** Of a run of several stages (the demo): which one left it; else ''. */
+  stage: z.string(),
+  /** Of a checkpoint, counted over the whole run; null: what the stage ended with. */
+  step: z.number().int().nullable()
+})
+export type RunAdapter = z.infer<typeof RunAdapter>
 
 export const QueueState = z.object({
   paused: z.boolean(),
@@ -93,6 +105,8 @@ export const runs = {
       run: RunSummary,
       recipeYaml: z.string(),
       checkpoints: z.array(Checkpoint),
+      /** What can be exported: what each stage ended with, the last one first, then checkpoints. */
+      adapters: z.array(RunAdapter),
       planLines: z.array(z.string()),
       /** Of a run of several stages (the demo): the step after which each begins. */
       stages: z.array(z.object({ name: z.string(), after: z.number().int() }))
@@ -117,6 +131,8 @@ export const runs = {
         z.strictObject({
           kind: z.literal('export'),
           run: RunId,
+          /** One of `get`'s `adapters`; left out: the one the run ended with. */
+          adapter: HostPath.optional(),
           to: HostPath.optional(),
           options: z.record(z.string(), z.unknown()).default({})
         }),

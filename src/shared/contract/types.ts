@@ -6,4 +6,4 @@ export type { EvaluatedItem, GradedAnswer, PairedTest, PolicyScore } from './eva
 export type { AdapterFile, ModelFile } from './models.ts'
 export type { AnswerChunk, RewardExplanation, SavedTrace } from './play.ts'
 export type { Field } from './recipes.ts'
-export type { Checkpoint, QueueState, RecordedEvent, RunState, RunSummary, Series } from './runs.ts'
+export type { Checkpoint, QueueState, RecordedEvent, RunAdapter, RunState, RunSummary, Series } from './runs.ts'

@@ -2,9 +2,10 @@ import { expect, test } from 'vitest'
 import { QUANTIZATIONS } from '../../../src/shared/export-types.ts'
 import { JOB_INPUTS } from '../../../src/shared/worker-contract.ts'
 import {
+  adapterOptions,
   bitsSaid,
   filesSaid,
-  isExported,
+  isExportOf,
   jobOptions,
   MERGE_OPTIONS,
   OTHERS,
@@ -39,11 +40,26 @@ const adapter = (run: string | null, lineage: string[]) => ({
   lineage
 })
 
-test('of a run of two stages only the last adapter is what its export writes', () => {
+test('an export stands under the adapter it was made of; one that names none under what its run ended with', () => {
   const [sft, grpo] = [adapter('demo', ['b', 'sft']), adapter('demo', ['b', 'sft', 'grpo'])]
   const other = adapter('other', ['b', 'sft', 'grpo', 'more'])
   const all = [sft, grpo, other, adapter(null, ['f'])]
-  expect(all.map((one) => isExported(one, all))).toEqual([false, true, true, false])
+  const under = (parent: string, path: string | null): boolean[] =>
+    all.map((one) => isExportOf({ parent, adapter: path }, one, all))
+  expect(under('demo', null)).toEqual([false, true, false, false])
+  expect(under('demo', sft.path)).toEqual([true, false, false, false])
+  expect(under('other', other.path)).toEqual([false, false, true, false])
+})
+
+test('the adapters of a run are named by stage and step', () => {
+  const made = (stage: string, step: number | null) => ({ path: `/${stage}${step}`, stage, step })
+  const labels = (...all: ReturnType<typeof made>[]): string[] => adapterOptions(all).map(({ label }) => label)
+  expect(labels(made('grpo', null), made('sft', null), made('grpo', 40))).toEqual([
+    'After GRPO',
+    'After SFT',
+    'Checkpoint of step 40, GRPO'
+  ])
+  expect(labels(made('', null), made('', 40))).toEqual(['As the run ended', 'Checkpoint of step 40'])
 })
 
 test('each exported file says what it is for, and which of them answer by themselves', () => {

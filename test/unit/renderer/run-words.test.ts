@@ -8,7 +8,7 @@ import type { SampleRow } from '../../../src/shared/event.ts'
 
 const run = (state: RunState): RunSummary => ({
   id: 'r', kind: 'grpo', name: 'Run', state, notes: '', tags: [], createdAt: 0, startedAt: 0, endedAt: state.kind === 'ended' ? 1000 : null,
-  folder: '/r', base: null, parent: null, headline: {}, trashedAt: null
+  folder: '/r', base: null, parent: null, adapter: null, headline: {}, trashedAt: null
 }) // prettier-ignore
 const running = {
   kind: 'running',
@@ -115,5 +115,18 @@ test('every metric that training reports has its chart; verdicts keep their colo
   expect(chartsFor(['eval/loss', 'loss'])[0]!.lines.map(({ label }) => label)).toEqual(['training', 'held out'])
   expect(headlineWords({ reward: 0.5, loss: 1.25, 'eval/accuracy': 0.5 }).replaceAll('\u202f', ' ')).toBe(
     'held-out accuracy 50.0 % · reward 0.5'
+  )
+})
+
+test('an evaluation is known by the accuracy of its last policy on its first taskset, a demo too', () => {
+  const measured = {
+    'eval/base/sums/accuracy': 0.125,
+    'eval/base/gsm8k/test/accuracy': 0.25,
+    'eval/trained/sums/accuracy': 0.5,
+    'eval/trained/gsm8k/test/accuracy': 0.75
+  }
+  expect(headlineWords(measured).replaceAll('\u202f', ' ')).toBe('trained on sums 50.0 %')
+  expect(headlineWords({ loss: 1.25, ...measured }).replaceAll('\u202f', ' ')).toBe(
+    'trained on sums 50.0 % · loss 1.25'
   )
 })

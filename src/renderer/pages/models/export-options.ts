@@ -1,6 +1,7 @@
 /** What an export writes: the choice of types, in words, and the options of its job. Pure. */
 import { MERGE_TYPES, QUANTIZATIONS } from '../../../shared/export-types.ts'
 import type { MergeType, Quantization } from '../../../shared/export-types.ts'
+import type { RunAdapter, RunSummary } from '../../../shared/contract/types.ts'
 import type { Adapter } from './lineage.ts'
 
 export type MergeChoice = 'auto' | MergeType
@@ -60,10 +61,40 @@ export function filesSaid({ merge, quantize }: ExportChoice): string {
   return ['adapter.gguf', 'a PEFT folder', ...models, 'a Modelfile for Ollama', 'a model card'].join(', ') + '.'
 }
 
-/**
- * Whether a run's export takes this adapter: of a run of several stages (the demo) it takes the last one, so an adapter
- * that another of the same run went on from is not what would be written.
- */
-export const isExported = (adapter: Adapter, all: readonly Adapter[]): boolean =>
+/** An export that is asked for. `merge` opens it with a merged model already chosen; no `adapter`: the run's last one. */
+export type ExportAsked = {
+  readonly run: string
+  readonly name: string
+  readonly merge: boolean
+  readonly adapter?: string
+}
+
+const STAGE_WORDS: Readonly<Record<string, string>> = { sft: 'after SFT', grpo: 'after GRPO' }
+
+/** The adapters of a run as choices, the one it ended with first. */
+export const adapterOptions = (
+  adapters: readonly RunAdapter[]
+): { readonly value: string; readonly label: string; readonly hint?: string }[] =>
+  adapters.map(({ path, stage, step }, i) => {
+    const after = STAGE_WORDS[stage] ?? (stage === '' ? 'as the run ended' : `after ${stage}`)
+    const label = step === null ? after : `checkpoint of step ${step}${stage === '' ? '' : `, ${stage.toUpperCase()}`}`
+    return {
+      value: path,
+      label: label[0]!.toUpperCase() + label.slice(1),
+      ...(i === 0 && step === null && stage !== '' && { hint: 'What the run ended with' })
+    }
+  })
+
+/** Whether an export is of this adapter. One that named none took what its run ended with. */
+export const isExportOf = (
+  run: Pick<RunSummary, 'parent' | 'adapter'>,
+  adapter: Adapter,
+  all: readonly Adapter[]
+): boolean =>
   adapter.run !== null &&
+  run.parent === adapter.run &&
+  (run.adapter === null ? endedWith(adapter, all) : run.adapter === adapter.path)
+
+/** Of a run of several stages (the demo) an adapter that another of the same run went on from is not what it ended with. */
+const endedWith = (adapter: Adapter, all: readonly Adapter[]): boolean =>
   !all.some((other) => other !== adapter && other.run === adapter.run && other.lineage.length > adapter.lineage.length)
