@@ -6,7 +6,6 @@ import { datasetCalls } from '../../src/main/ipc/datasets.ts'
 import { openHost } from '../../src/main/ipc/host.ts'
 import type { Host } from '../../src/main/ipc/host.ts'
 import { modelCalls } from '../../src/main/ipc/models.ts'
-import { runCalls } from '../../src/main/ipc/runs.ts'
 import { startRun } from '../../src/main/ipc/run-start.ts'
 import { atEnd, newRun, workspace } from '../store/workspace.ts'
 
@@ -17,19 +16,6 @@ function opened(): Host {
   atEnd(host.close)
   host.queue.pause(true)
   return host
-}
-/** Turns of the event loop until the work is done. */
-async function turnsDuring(work: Promise<unknown>): Promise<number> {
-  let turns = 0
-  let over = false
-  const count = (): void => {
-    turns++
-    if (!over) setImmediate(count)
-  }
-  setImmediate(count)
-  await work.catch(() => undefined)
-  over = true
-  return turns
 }
 
 test('exports and preparations asked for in one moment each have a place of their own', async () => {
@@ -107,24 +93,4 @@ test('an import that nobody waits for any more leaves nothing', async () => {
   await expect(going).rejects.toMatchObject({ name: 'AbortError' })
   expect(await call.list({ trashed: false }, NOBODY)).toEqual([])
   expect(readdirSync(host.at('datasets'))).toEqual([])
-})
-
-test('a comparison of many runs leaves the host awake and ends when nobody waits for it', async () => {
-  const host = opened()
-  const item = (taskId: string, correct: boolean): object => ({ taskId, runs: [{ correct }] })
-  const ids = ['a', 'b', 'c', 'd'].map((id) => {
-    const folder = host.at('runs', id)
-    mkdirSync(folder)
-    const results = [{ stage: 'p', taskset: 't', items: [item('1', true), item('2', false)] }]
-    writeFileSync(join(folder, 'results.json'), JSON.stringify({ results, traces: [] }))
-    return host.queue.add(newRun({ id, name: id, kind: 'evaluate', folder })).id
-  })
-  const { compare } = runCalls(host)
-  const answer = Promise.resolve(compare({ ids }, NOBODY))
-  expect(await turnsDuring(answer)).toBeGreaterThanOrEqual(5) // between six tests
-  expect((await answer).tests).toHaveLength(6)
-  const stop = new AbortController()
-  const going = Promise.resolve(compare({ ids }, stop.signal))
-  stop.abort()
-  await expect(going).rejects.toMatchObject({ name: 'AbortError' })
 })

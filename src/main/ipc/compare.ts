@@ -65,12 +65,12 @@ function onTaskset(
 
 /**
  * A paired test of each pair that has tasks in common. A large one takes tens of milliseconds: the host answers others between
- * them, and what was tested is kept as long as the results it was made of. An aborted signal ends it early.
+ * them, and what was tested is kept as long as the results it was made of. Rejects when the signal aborts.
  */
 export async function testsOf(pairs: readonly Pair[], signal?: AbortSignal): Promise<PairedTest[]> {
   const tests: PairedTest[] = []
   for (const { from, to, a, b } of pairs) {
-    if (signal?.aborted === true) break
+    signal?.throwIfAborted()
     const known = KEPT.get(from)?.get(to)
     const test = known === undefined ? statisticOf(from, to) : known
     if (known === undefined) {
