@@ -39,6 +39,13 @@ export type Backend = {
   readonly outerRank: number
   /** Whether fused attention computes in F32 throughout, as the CPU's does; GPUs round keys and values to F16. */
   readonly flashInF32: boolean
+  /**
+   * Call before each graph. All descriptor sets of ggml-vulkan have twelve bindings, of which an operation writes those it
+   * uses; the rest keep what an earlier graph wrote, buffers freed since included. Vulkan allows that. Mesa's llvmpipe
+   * (22.3) counts references on every binding all the same, inside memory that is free: the heap is then corrupted. On
+   * llvmpipe the backend is therefore opened anew, with descriptor sets that name nothing; elsewhere nothing happens.
+   */
+  forgetDescriptors(): void
   /** Whether the device can compute this node, as it is shaped. The CPU can compute every node the engine makes. */
   computes(node: Pointer): boolean
   /** Bytes free on the device now. */
@@ -66,28 +73,33 @@ export function openBackend(options: { gpu?: Gpu | null; threads?: number } = {}
       `no ${gpu ?? 'cpu'} device was found`,
       'Run `reasonsmith doctor` to see what is missing.'
     )
-  const handle = ggml.backend_dev_init(device, null)
-  if (handle === null) throw new AppError('device', `the device ${ggml.backend_dev_name(device)} could not be opened`)
+  const open = (): Owned<Pointer> => {
+    const handle = ggml.backend_dev_init(device, null)
+    if (handle === null) throw new AppError('device', `the device ${ggml.backend_dev_name(device)} could not be opened`)
+    return new Owned('backend', handle, (it) => ggml.backend_free(it))
+  }
+  let owned = open()
   const threads = options.threads ?? availableParallelism()
   if (gpu === null) {
     const set = ggml.backend_reg_get_proc_address(ggml.backend_dev_backend_reg(device), 'ggml_backend_set_n_threads')
-    if (set !== null) native.call(set, 'void ggml_backend_set_n_threads(void*, int)', handle, threads)
+    if (set !== null) native.call(set, 'void ggml_backend_set_n_threads(void*, int)', owned.handle, threads)
   }
-  const owned = new Owned('backend', handle, (it) => ggml.backend_free(it))
   const freeMemory = (): number => (gpu === null ? process.availableMemory() : memoryOf(native, device).free)
+  const description = ggml.backend_dev_description(device)
+  const readsFreedBindings = gpu === 'vulkan' && description.startsWith('llvmpipe')
   return {
     native,
     get handle() {
       return owned.handle
     },
     device,
-    bufferType: ggml.backend_get_default_buffer_type(handle)!,
+    bufferType: ggml.backend_get_default_buffer_type(owned.handle)!,
     hostBufferType:
       ggml.backend_dev_host_buffer_type(device) ??
       ggml.backend_dev_buffer_type(registry.backend_dev_by_type(DEVICE_TYPE.cpu))!,
     ownsMemory: gpu !== null && gpu !== 'metal' && ggml.backend_dev_type(device) === DEVICE_TYPE.gpu,
     name: ggml.backend_dev_name(device),
-    description: ggml.backend_dev_description(device),
+    description,
     isCpu: gpu === null,
     threads,
     unusedGpus: others.map((it) => `${ggml.backend_dev_name(it)} (${ggml.backend_dev_description(it)})`),
@@ -95,6 +107,11 @@ export function openBackend(options: { gpu?: Gpu | null; threads?: number } = {}
     multipliesViews: gpu !== 'vulkan',
     outerRank: gpu === null ? 16 : 0,
     flashInF32: gpu === null,
+    forgetDescriptors: () => {
+      if (!readsFreedBindings) return
+      owned.dispose()
+      owned = open()
+    },
     computes: (node) => gpu === null || ggml.backend_supports_op(owned.handle, node),
     freeMemory,
     usedMemory: () => {
@@ -124,6 +141,7 @@ function memoryOf(native: Native, device: Pointer): { free: number; total: numbe
 
 /** Runs an allocated graph to its end. Throws AppError('device') when the backend reports a failure. */
 export function compute(backend: Backend, graph: Pointer): void {
+  backend.forgetDescriptors()
   const status = backend.native.ggml.backend_graph_compute(backend.handle, graph)
   if (status !== GGML_STATUS_SUCCESS)
     throw new AppError('device', `${backend.name} failed to compute a graph (status ${status})`)
