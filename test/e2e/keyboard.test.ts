@@ -93,8 +93,8 @@ describeApp('the keyboard alone', () => {
         expect(inside, `${words}: Tab ${i + 1} leaves the dialog`).toBe(true)
       }
       await page.keyboard.press('Escape')
-      await expect.poll(() => dialog.count(), words).toBe(0)
-      await expect.poll(() => opener.evaluate((it) => it === document.activeElement), words).toBe(true)
+      await expect.poll(() => dialog.count(), { message: words }).toBe(0)
+      await expect.poll(() => opener.evaluate((it) => it === document.activeElement), { message: words }).toBe(true)
     }
   })
 
@@ -105,12 +105,12 @@ describeApp('the keyboard alone', () => {
       const words = (await opener.getAttribute('aria-label')) ?? (await opener.innerText())
       await opener.focus()
       await page.keyboard.press('Enter')
-      await expect.poll(() => opener.getAttribute('aria-expanded'), words).toBe('true')
+      await expect.poll(() => opener.getAttribute('aria-expanded'), { message: words }).toBe('true')
       await page.keyboard.press('ArrowDown')
-      await expect.poll(() => page.locator('[data-highlighted]').count(), words).toBe(1)
+      await expect.poll(() => page.locator('[data-highlighted]').count(), { message: words }).toBe(1)
       await page.keyboard.press('Escape')
-      await expect.poll(() => opener.getAttribute('aria-expanded'), words).toBe('false')
-      await expect.poll(() => opener.evaluate((it) => it === document.activeElement), words).toBe(true)
+      await expect.poll(() => opener.getAttribute('aria-expanded'), { message: words }).toBe('false')
+      await expect.poll(() => opener.evaluate((it) => it === document.activeElement), { message: words }).toBe(true)
     }
   })
 
