@@ -1,7 +1,14 @@
-/** Runs may share a name; their place tells them apart: `Short demo (1)`, `Short demo (2)`. Pure. */
+/**
+ * Runs may share a name; a number tells them apart in their order: `Short demo (1)`, `Short demo (2)`. A number that another
+ * run bears by its own name is left out, so no two are alike. Pure.
+ */
 export function distinctNames(names: readonly string[]): string[] {
-  return names.map((name, i) => {
+  const taken = new Set(names)
+  return names.map((name) => {
     if (names.filter((other) => other === name).length === 1) return name
-    return `${name} (${names.slice(0, i + 1).filter((other) => other === name).length})`
+    let number = 1
+    while (taken.has(`${name} (${number})`)) number++
+    taken.add(`${name} (${number})`)
+    return `${name} (${number})`
   })
 }

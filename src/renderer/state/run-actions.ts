@@ -11,13 +11,16 @@ const nameOf = (runs: readonly RunSummary[]): string =>
 
 /** For Undo: puts those of the runs that wait now back to where they wait now, once they were taken out of the queue. */
 function backIntoQueue(runs: readonly RunSummary[]): () => Promise<void> {
-  const waited = app.queue.waiting
-    .map((run, place) => ({ run, place }))
-    .filter(({ run }) => runs.some(({ id }) => id === run.id))
+  // By the runs' own state: the queue as the page knows it may be a moment old. A place it does not know is the last one.
+  const placeOf = ({ id }: RunSummary): number => app.queue.waiting.findIndex((one) => one.id === id)
+  const waited = runs
+    .filter(({ state }) => state.kind === 'queued' || state.kind === 'held')
+    .map((run) => ({ run, place: placeOf(run) }))
+    .sort((a, b) => a.place - b.place)
   return async () => {
     for (const { run, place } of waited) {
       await api.runs.resume({ id: run.id })
-      await api.runs.move({ id: run.id, place })
+      if (place >= 0) await api.runs.move({ id: run.id, place })
       if (run.state.kind === 'held') await api.runs.hold({ id: run.id, held: true })
     }
   }

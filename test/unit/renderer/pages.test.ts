@@ -129,4 +129,5 @@ test('length curves: bins of equal count, none with few answers', () => {
 test('runs of one name are told apart by their place', () => {
   expect(distinctNames(['a', 'b', 'a'])).toEqual(['a (1)', 'b', 'a (2)'])
   expect(distinctNames(['a', 'b'])).toEqual(['a', 'b'])
+  expect(distinctNames(['a', 'a', 'a (1)'])).toEqual(['a (2)', 'a (3)', 'a (1)'])
 })
