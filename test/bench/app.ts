@@ -123,7 +123,7 @@ function pace(all: readonly Step[], windows: readonly Window[]): void {
 const traces = (): string =>
   Array.from({ length: 64 }, (_, i) => {
     const number = 10 + (i % 80)
-    const assistant = `<think>\n${'so it goes on. '.repeat(12)}\n</think>\n\\boxed{${number}}`
+    const assistant = `<think>\n${'so it goes on. '.repeat(3)}\n</think>\n\\boxed{${number}}`
     return JSON.stringify({
       messages: [
         { role: 'user', content: `Compute ${number}.` },
@@ -157,16 +157,19 @@ try {
   await visit(page, app.origin, `train?kind=sft&train=${encodeURIComponent(file)}`)
   await page.getByText('valid', { exact: true }).waitFor()
   await page.locator('[data-setting="max_steps"]').getByRole('textbox').fill('100000')
-  await page.keyboard.press('Tab')
+  // one thread, so that a core is left for the browser as on any machine with more than two
+  await page.locator('.cm-content').click()
+  await page.keyboard.press('Control+End')
+  await page.keyboard.type('threads: 1\n')
+  await page.getByText('valid', { exact: true }).waitFor()
   await page.getByRole('button', { name: 'Start', exact: true }).click()
   await page.waitForURL(/#\/runs\/\w+/)
   const sft = page.url()
-  const folder = /runs\/(\w+)/.exec(sft)![1]!
   await page.goto('about:blank')
-  while (steps(workspace, folder).length < 5) await pause(1000)
+  while (steps(workspace, '-run/').length < 5) await pause(1000)
   console.log('SFT')
   const windows = await byTurns(context, sft, app, SFT_TURNS)
-  pace(steps(workspace, folder), windows)
+  pace(steps(workspace, '-run/'), windows)
 } finally {
   await browser.close()
   await app.stop()
