@@ -95,7 +95,9 @@ describe.each(NAMES)('%s', (name) => {
       { keep: 'all', chunkQueries: 64 },
       { keep: 'none', chunkQueries: 40 },
       { keep: 'all', chunkQueries: 7 },
-      { keep: 'none', chunkQueries: 128 }
+      { keep: 'none', chunkQueries: 128 },
+      { keep: 'all', chunkQueries: 64, chunkTokens: 48 },
+      { keep: 'none', chunkQueries: 40, chunkTokens: 127 }
     ] as const) {
       const { logprobs, gradients } = train(parameters, packed, settings)
       expect(largestDifference(logprobs, expected.logprobs)).toBeLessThan(bound(name))

@@ -34,7 +34,7 @@ const F32 = 4
 export function planMemory(backend: Backend, model: PlannedBase, request: PlanRequest): Plan {
   const measured = new Map<string, number>()
   const scratchOf = (sketch: LayerSketch): number => {
-    const key = `${sketch.keep} ${sketch.chunkQueries} ${sketch.transposes}`
+    const key = [sketch.keep, sketch.chunkTokens, sketch.chunkQueries, sketch.transposes].join(' ')
     const known = measured.get(key) ?? layerScratch(backend, sketch)
     measured.set(key, known)
     return known
@@ -75,7 +75,7 @@ function planFor(
 ): Plan {
   const { architecture, config, info } = model
   const { trained, tokens, rollouts, limitBytes } = request
-  const { forward, transposes, keep, boundaries = 'device', chunkQueries, headRows } = settings
+  const { forward, transposes, keep, boundaries = 'device', chunkTokens, chunkQueries, headRows } = settings
   const tensor = (name: string): { type: number; ne: readonly number[]; elements: number } => {
     const { type, ne } = info.tensors.get(name)!
     return { type, ne, elements: ne[0] * ne[1] * ne[2] * ne[3] }
@@ -126,7 +126,7 @@ function planFor(
   const adapterBytes = trained.kind === 'full' ? 0 : sum(trainedSizes) * F32
   const rowBytesTrained = sum(rowSizes) * F32
   const trainedBytes = sum(trainedSizes) * F32 + rowBytesTrained
-  const sketch = { architecture, config, info, trained, tokens, keep, chunkQueries, transposes }
+  const sketch = { architecture, config, info, trained, tokens, keep, chunkTokens, chunkQueries, transposes }
   const scratch = scratchOf(
     request.transposeType === undefined ? sketch : { ...sketch, transposeType: request.transposeType }
   )
@@ -140,7 +140,7 @@ function planFor(
     gradients: trainedBytes,
     optimizer: 2 * trainedBytes + Math.max(...trainedSizes, ...rowSizes) * F32,
     boundaries: boundaryBytes(config, tokens, boundaries),
-    activations: activationBytes(architecture, config, tokens, keep),
+    activations: activationBytes(architecture, config, tokens, settings),
     masks: maskBytes(config, tokens, chunkQueries, rollouts ? rollouts.promptTokens : 0),
     scratch: Math.max(scratch, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
     'head chunk': headBytes(config, headRows, trained.kind === 'full'),
