@@ -104,6 +104,37 @@ test('an SFT run is the same rehearsed or not; rows are as long as the longest t
   expect(said).toMatch(/the longest batch, 60 tokens, fits/)
 })
 
+test('a run with too little memory for whole rows trains in chunks of tokens, and learns the same', async () => {
+  const wide = join(folder, 'wide.gguf')
+  const shape = { ...TINY, layers: 1, width: 64, heads: 1, keyHeads: 1, headDim: 64, feedForward: 1024 }
+  const template = { kind: 'text', value: CHAT_TEMPLATE } as const
+  writeTinyModel(own.backend(), wide, { ...shape, contextLength: 4096 }, 1, { 'tokenizer.chat_template': template })
+  const train = join(folder, 'long.jsonl')
+  const long = (n: number): string => `${n} and so on, `.repeat(200)
+  const sample = (n: number): string =>
+    JSON.stringify({
+      messages: [
+        { role: 'user', content: long(n) },
+        { role: 'assistant', reasoning_content: `${n} and two`, content: `${n + 2}` }
+      ]
+    })
+  writeFileSync(train, Array.from({ length: 6 }, (_, n) => sample(n)).join('\n'))
+  const sft = { base: wide, train, max_length: 4000, max_steps: 3, train_batch_size: 1, eval_samples: 0 }
+  const more = { ...sft, optimizer: { learning_rate: 1e-2 } }
+  const whole = await ran('whole rows', 'sft', more)
+  const peak = Number(/[\d.]+/.exec(whole.plan.find((line) => line.startsWith('peak'))!)![0])
+  const parted = await ran('rows in chunks', 'sft', { ...more, memory_limit_mib: Math.floor(peak) - 2 })
+  expect(whole.plan.join('\n')).not.toMatch(/tokens at a time/)
+  expect(parted.plan.join('\n')).toMatch(/keep all, layers in chunks of 2048 tokens/)
+  expect(parted.plan.join('\n')).toMatch(/computed 2048 tokens at a time: whole rows of \d+ would not fit/)
+  const losses = ({ events }: Ran): number[] =>
+    events.flatMap((event) => (event.kind === 'step' ? [event.metrics['loss']!] : []))
+  const [expected, met] = [losses(whole), losses(parted)]
+  expect(met).toHaveLength(3)
+  expect(met[2]).toBeLessThan(met[0]!)
+  met.forEach((loss, step) => expect(loss).toBeCloseTo(expected[step]!, 5))
+})
+
 test('a rehearsal that finds no room says what to change, and leaves no gradient', async () => {
   const { backend, allow } = rationed(own.backend())
   const model = own(await loadModel(base, backend))

@@ -8,7 +8,7 @@ import type { Backend } from './backend.ts'
 import { dataBytes } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
 import type { LayerSketch } from './layer-scratch.ts'
-import { mayCopy, samplingSizes, TRAINING_CHOICES, whySampling, whyTraining } from './memory-choices.ts'
+import { mayCopy, samplingSizes, trainingChoices, whySampling, whyTraining } from './memory-choices.ts'
 import type { Plan, PlanItem, PlannedBase, PlannedSampling, PlannedSettings, PlanRequest } from './memory-plan.ts'
 import {
   activationBytes,
@@ -57,7 +57,7 @@ function* choices(
   const { rollouts } = request
   const sizes = rollouts ? samplingSizes(headDim, rollouts) : [null]
   for (const size of sizes) {
-    for (const settings of TRAINING_CHOICES) {
+    for (const settings of trainingChoices(request.tokens)) {
       if (settings.forward === 'copies' && !mayCopy(request)) continue
       if (size === null) yield [settings, null]
       else for (const memory of ['together', 'in turn'] as const) yield [settings, { ...size, memory }]
