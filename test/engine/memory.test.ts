@@ -152,7 +152,7 @@ test.each([
 test('the fastest settings that fit are chosen, and the reason given', async () => {
   const model = await load('Q4_K', LORA)
   const chosen = chosenBy(model, { tokens: 1024 })
-  const large = { chunkQueries: 256, headRows: 64, fits: true }
+  const large = { chunkTokens: 512, chunkQueries: 256, headRows: 64, fits: true }
   const small = { chunkTokens: 512, chunkQueries: 64, headRows: 16, fits: true }
   expect(chosen.map(({ settings, fits }) => ({ ...settings, fits }))).toEqual([
     { forward: 'copies', transposes: 'cached', keep: 'all', ...large },
@@ -168,11 +168,20 @@ test('the fastest settings that fit are chosen, and the reason given', async () 
   expect(chosen.slice(0, -1).every((plan) => requirePlan(plan) === plan)).toBe(true)
 })
 
-test('layers in chunks of tokens come before anything dearer is given up, and are as long as the row where that is short', async () => {
-  const model = await load('wide', LORA)
+test('on the CPU layers are computed in chunks of 512 tokens whatever the limit', async () => {
+  const model = await load('Q4_K', LORA)
+  const settings = chosenBy(model, { tokens: 1024 }).map((plan) => plan.settings)
+  expect(new Set(settings.map(({ chunkTokens }) => chunkTokens))).toEqual(new Set([512]))
+  expect(planFor(model, { tokens: 1024 }).reasons).toEqual(['activations are kept: everything fits'])
+  expect(planFor(model, { tokens: 512 }).settings.chunkTokens).toBeUndefined()
+})
+
+test('on a GPU chunks of tokens come before anything dearer is given up; a row as short as a chunk has none', async () => {
+  const loaded = await load('wide', LORA)
+  const model = { ...loaded, backend: { ...loaded.backend, isCpu: false } }
   const few = { chunkQueries: 64, headRows: 16 }
   for (const tokens of [512, 2048, 2049]) {
-    const [first, second, ...others] = trainingChoices(tokens)
+    const [first, second, ...others] = trainingChoices(tokens, false)
     expect(first!.chunkTokens).toBeUndefined()
     expect(second).toEqual(tokens > 2048 ? { ...first, chunkTokens: 2048 } : { ...first, forward: 'own' })
     expect(others.at(-1)).toMatchObject(tokens > 512 ? { chunkTokens: 512, ...few } : few)
@@ -300,6 +309,8 @@ test('the printed plan: one aligned line per item with its unit, the peak, the s
   items.forEach((line, i) => expect(line).toMatch(new RegExp(`^${PLAN_ITEMS[i]!} +[\\d.]+ MiB$`)))
   expect(new Set(items.map((line) => line.length)).size).toBe(1)
   expect(lines[PLAN_ITEMS.length]).toMatch(/^peak +[\d.]+ MiB of 64\.0 MiB allowed$/)
-  expect(lines).toContain('keep all, attention in chunks of 256 queries, head in chunks of 64 tokens')
+  expect(lines).toContain(
+    'keep all, layers in chunks of 512 tokens, attention in chunks of 256 queries, head in chunks of 64 tokens'
+  )
   expect(lines.at(-1)).toBe(plan.reasons[0])
 })

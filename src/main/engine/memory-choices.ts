@@ -23,16 +23,20 @@ const TRAINING_CHOICES: readonly PlannedSettings[] = [
   { forward: 'own', transposes: 'per layer', keep: 'none', boundaries: 'host', ...SMALL }
 ]
 
+/** Tokens of a chunk on the CPU: what they need of a layer stays in its caches, 4 to 6 % of a step (docs/benchmarks/LOG.md). */
+const CPU_CHUNK = 512
+
 /**
- * The choices for rows of so many tokens. Layers in chunks are the first thing to do when memory is short: they cost next to
- * nothing (docs/benchmarks/LOG.md).
+ * The choices for rows of so many tokens. On a GPU, where each chunk costs launches of its own, layers in chunks are the first
+ * thing to do when memory is short; on the CPU they are the fastest.
  */
-export function trainingChoices(tokens: number): readonly PlannedSettings[] {
-  const inPieces = TRAINING_CHOICES.map(({ chunkTokens, ...others }): PlannedSettings =>
-    chunkTokens && chunkTokens < tokens ? { ...others, chunkTokens } : others
-  )
+export function trainingChoices(tokens: number, isCpu: boolean): readonly PlannedSettings[] {
+  const inPieces = TRAINING_CHOICES.map(({ chunkTokens, ...others }): PlannedSettings => {
+    const most = isCpu ? CPU_CHUNK : chunkTokens!
+    return most < tokens ? { ...others, chunkTokens: most } : others
+  })
   const { chunkTokens, ...whole } = inPieces[0]!
-  return chunkTokens ? [whole, ...inPieces] : inPieces
+  return chunkTokens && !isCpu ? [whole, ...inPieces] : inPieces
 }
 
 /** Of sampling, from the fastest: half the cache by Q8_0 before half the width, as far as one sequence. */
@@ -62,7 +66,11 @@ export const mayCopy = ({ trained }: Pick<PlanRequest, 'trained'>): boolean =>
   trained.kind === 'full' || !trained.tokenRows
 
 /** Why these settings, the dearest first; one sentence each. */
-export function whyTraining(settings: PlannedSettings, request: Pick<PlanRequest, 'trained' | 'tokens'>): string[] {
+export function whyTraining(
+  settings: PlannedSettings,
+  request: Pick<PlanRequest, 'trained' | 'tokens'>,
+  isCpu: boolean
+): string[] {
   const { chunkTokens, chunkQueries, keep, boundaries, transposes, forward } = settings
   const words = [
     chunkQueries === SMALL.chunkQueries && 'small chunks of attention and head: larger ones would not fit',
@@ -74,6 +82,7 @@ export function whyTraining(settings: PlannedSettings, request: Pick<PlanRequest
     forward === 'own' &&
       `the forward multiplies the base’s own weights: faster copies would ${mayCopy(request) ? 'not fit' : 'not know the trained rows'}`,
     chunkTokens !== undefined &&
+      !isCpu &&
       `layers are computed ${chunkTokens} tokens at a time: whole rows of ${request.tokens} would not fit`
   ].filter((it) => it !== false)
   return words.length > 0 ? words : ['activations are kept: everything fits']

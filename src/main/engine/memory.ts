@@ -40,7 +40,7 @@ export function planMemory(backend: Backend, model: PlannedBase, request: PlanRe
     return known
   }
   let smallest: Plan | undefined
-  for (const [settings, sampling] of choices(model.config.headDim, request)) {
+  for (const [settings, sampling] of choices(backend, model.config.headDim, request)) {
     const plan = planFor(backend, model, request, settings, sampling, scratchOf)
     if (plan.hostBytes > (request.hostLimitBytes ?? 0)) continue
     if (plan.fits) return plan
@@ -51,13 +51,14 @@ export function planMemory(backend: Backend, model: PlannedBase, request: PlanRe
 
 /** From the fastest to the smallest. */
 function* choices(
+  { isCpu }: Backend,
   headDim: number,
   request: PlanRequest
 ): Generator<readonly [PlannedSettings, PlannedSampling | null]> {
   const { rollouts } = request
   const sizes = rollouts ? samplingSizes(headDim, rollouts) : [null]
   for (const size of sizes) {
-    for (const settings of trainingChoices(request.tokens)) {
+    for (const settings of trainingChoices(request.tokens, isCpu)) {
       if (settings.forward === 'copies' && !mayCopy(request)) continue
       if (size === null) yield [settings, null]
       else for (const memory of ['together', 'in turn'] as const) yield [settings, { ...size, memory }]
@@ -166,7 +167,7 @@ function planFor(
     sampling,
     reasons: [
       ...(sampling && rollouts ? whySampling(sampling, rollouts) : []),
-      ...whyTraining(settings, request),
+      ...whyTraining(settings, request, backend.isCpu),
       ...(startup > later ? ['the peak is at the start, while the weights are copied'] : [])
     ],
     fits: totalBytes <= limitBytes,
