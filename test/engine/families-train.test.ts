@@ -12,6 +12,7 @@ import type { Adapter } from '../../src/main/engine/adapter.ts'
 import { modulesOf } from '../../src/main/engine/arch/targets.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import type { PackedBatch } from '../../src/main/engine/batch.ts'
+import { layerScratch } from '../../src/main/engine/layer-scratch.ts'
 import { planMemory } from '../../src/main/engine/memory.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
 import type { Model } from '../../src/main/engine/model.ts'
@@ -95,7 +96,9 @@ describe.each(NAMES)('%s', (name) => {
       { keep: 'all', chunkQueries: 64 },
       { keep: 'none', chunkQueries: 40 },
       { keep: 'all', chunkQueries: 7 },
-      { keep: 'none', chunkQueries: 128 }
+      { keep: 'none', chunkQueries: 128 },
+      { keep: 'all', chunkQueries: 64, chunkTokens: 48 },
+      { keep: 'none', chunkQueries: 40, chunkTokens: 127 }
     ] as const) {
       const { logprobs, gradients } = train(parameters, packed, settings)
       expect(largestDifference(logprobs, expected.logprobs)).toBeLessThan(bound(name))
@@ -122,6 +125,22 @@ describe.each(NAMES)('%s', (name) => {
     expect(taken).toBeLessThan(1.02 * (planned + bytes.masks))
     expect(Math.abs(bytes.gradients / parameters.bytes.gradients - 1)).toBeLessThan(0.02)
     expect(Math.abs(bytes.copies / parameters.bytes.copies - 1)).toBeLessThan(0.02)
+  })
+
+  test.each(['all', 'none'] as const)('in parts, keeping %s, it takes the scratch that is planned', async (keep) => {
+    const model = await small(name)
+    const adapter = own(await randomAdapter(model))
+    const parameters = own(new Parameters(model, { kind: 'adapter', adapter }))
+    const trained = { kind: 'lora', r: adapter.r, targets: modulesOf(model.architecture) } as const
+    const [whole, parted] = [undefined, 96].map((chunkTokens) => {
+      const settings = { keep, chunkTokens, chunkQueries: 8, headRows: 32 } // small beside a layer's own
+      const planned = layerScratch(model.backend, { ...model, trained, tokens: 320, transposes: 'cached', ...settings })
+      const trainer = own(new Trainer(parameters, settings))
+      trainer.score(pack([randomSequence(320, 1, SMALL.vocabulary)], 320)[0]!)
+      expect(trainer.bytes.scratch).toBe(planned)
+      return planned
+    })
+    expect(parted!).toBeLessThan(whole!)
   })
 
   test('an adapter survives GGUF and PEFT bit by bit', async () => {

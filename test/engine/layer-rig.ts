@@ -1,10 +1,12 @@
 /** One layer of any architecture with random weights, over a packed row: what layer gradients are taken of. */
 import { Activations } from '../../src/main/engine/activations.ts'
+import type { ActivationSettings } from '../../src/main/engine/activations.ts'
 import { attentionOf } from '../../src/main/engine/arch/architecture.ts'
 import type { Architecture, Layer, ModelConfig, Pass } from '../../src/main/engine/arch/architecture.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import type { Linear } from '../../src/main/engine/blocks/linear.ts'
 import type { Norm } from '../../src/main/engine/blocks/norm.ts'
+import { partsOf } from '../../src/main/engine/blocks/tape.ts'
 import type { Rope } from '../../src/main/engine/rope.ts'
 import type { Owner } from './owner.ts'
 import type { Rig } from './rig.ts'
@@ -54,18 +56,20 @@ const ROW = pack(
 )[0]!
 export const T = ROW.tokens.length
 
-/** What a layer gets beside its weights, for ROW in chunks of that many queries. */
+/** What a layer gets beside its weights, for ROW in chunks of that many queries, and where it keeps what. */
 export function passOf(
   own: Owner,
   rig: Rig,
   architecture: Architecture,
   config: ModelConfig,
-  chunkQueries: number
+  chunkQueries: number,
+  settings: Pick<ActivationSettings, 'keep' | 'chunkTokens'> = { keep: 'none' }
 ): { pass: Pass; activations: Activations } {
-  const activations = own(new Activations(rig.backend, architecture, config, T, { keep: 'none' }))
+  const activations = own(new Activations(rig.backend, architecture, config, T, settings))
   const { chunks } = activations.load(ROW, chunkQueries)
   const { positions, scratch } = activations
-  return { pass: { positions, chunks, scratch, contextTokens: 128 }, activations }
+  const parts = partsOf(T, settings.chunkTokens)
+  return { pass: { positions, parts, chunks, scratch, contextTokens: 128 }, activations }
 }
 
 /** [in, out] of every linear that some architecture has. */

@@ -10,6 +10,7 @@ import { Activations } from '../../src/main/engine/activations.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import type { PlannedTraining } from '../../src/main/engine/layer-scratch.ts'
+import { trainingChoices } from '../../src/main/engine/memory-choices.ts'
 import { planMemory } from '../../src/main/engine/memory.ts'
 import { PLAN_ITEMS } from '../../src/main/engine/memory-plan.ts'
 import type { Plan, PlanRequest } from '../../src/main/engine/memory-plan.ts'
@@ -26,13 +27,22 @@ import { TINY, writeTinyModel } from './tiny-model.ts'
 
 const own = owner()
 const folder = temporaryFolder()
-const paths = new Map<FileType | 'tied', string>([['tied', join(folder, 'tied.gguf')]])
+type Base = FileType | 'tied' | 'wide'
+const paths = new Map<Base, string>((['tied', 'wide'] as const).map((name) => [name, join(folder, `${name}.gguf`)]))
 const MIB = 2 ** 20
 
 beforeAll(() => {
   const backend = openBackend({ threads: 1 })
   for (const type of ['F32', 'Q4_K'] as const) paths.set(type, writeQuantised(backend, folder, type))
   writeTinyModel(backend, paths.get('tied')!, { ...TINY, tied: true, vocabulary: 500, keyHeads: 4 })
+  writeTinyModel(backend, paths.get('wide')!, {
+    ...TINY,
+    layers: 1,
+    heads: 1,
+    keyHeads: 1,
+    headDim: 256,
+    feedForward: 2048
+  })
   backend.dispose()
 })
 
@@ -41,7 +51,7 @@ const FEW: PlannedTraining = { kind: 'lora', r: 3, targets: ['q_proj', 'down_pro
 const FULL: PlannedTraining = { kind: 'full' }
 const PLENTY = 1e12
 
-async function load(base: FileType | 'tied', trained: PlannedTraining): Promise<Model> {
+async function load(base: Base, trained: PlannedTraining): Promise<Model> {
   return own(await loadModel(paths.get(base)!, own.backend(), { writable: trained.kind === 'full' }))
 }
 
@@ -71,8 +81,10 @@ describe.each([
         : own(await createAdapter(model, LoraSettings.parse({ r: trained.r, target_modules: trained.targets }), 1))
     const plans = chosenBy(model, { trained, tokens }).slice(0, -1)
     const differing = plans.filter(
-      ({ settings: { keep, transposes } }, i) =>
-        plans.findIndex(({ settings: it }) => it.keep === keep && it.transposes === transposes) === i
+      ({ settings: { keep, transposes, chunkTokens } }, i) =>
+        plans.findIndex(
+          ({ settings: it }) => it.keep === keep && it.transposes === transposes && it.chunkTokens === chunkTokens
+        ) === i
     )
     for (const { bytes, settings } of differing) {
       const { forward, transposes } = settings
@@ -140,8 +152,8 @@ test.each([
 test('the fastest settings that fit are chosen, and the reason given', async () => {
   const model = await load('Q4_K', LORA)
   const chosen = chosenBy(model, { tokens: 1024 })
-  const large = { chunkQueries: 256, headRows: 64, fits: true }
-  const small = { chunkQueries: 64, headRows: 16, fits: true }
+  const large = { chunkTokens: 512, chunkQueries: 256, headRows: 64, fits: true }
+  const small = { chunkTokens: 512, chunkQueries: 64, headRows: 16, fits: true }
   expect(chosen.map(({ settings, fits }) => ({ ...settings, fits }))).toEqual([
     { forward: 'copies', transposes: 'cached', keep: 'all', ...large },
     { forward: 'own', transposes: 'cached', keep: 'all', ...large },
@@ -154,6 +166,33 @@ test('the fastest settings that fit are chosen, and the reason given', async () 
   ])
   expect(new Set(chosen.map(({ reasons }) => reasons.join())).size).toBe(chosen.length - 1)
   expect(chosen.slice(0, -1).every((plan) => requirePlan(plan) === plan)).toBe(true)
+})
+
+test('on the CPU layers are computed in chunks of 512 tokens whatever the limit', async () => {
+  const model = await load('Q4_K', LORA)
+  const settings = chosenBy(model, { tokens: 1024 }).map((plan) => plan.settings)
+  expect(new Set(settings.map(({ chunkTokens }) => chunkTokens))).toEqual(new Set([512]))
+  expect(planFor(model, { tokens: 1024 }).reasons).toEqual(['activations are kept: everything fits'])
+  expect(planFor(model, { tokens: 512 }).settings.chunkTokens).toBeUndefined()
+})
+
+test('on a GPU chunks of tokens come before anything dearer is given up; a row as short as a chunk has none', async () => {
+  const loaded = await load('wide', LORA)
+  const model = { ...loaded, backend: { ...loaded.backend, isCpu: false } }
+  const few = { chunkQueries: 64, headRows: 16 }
+  for (const tokens of [512, 2048, 2049]) {
+    const [first, second, ...others] = trainingChoices(tokens, false)
+    expect(first!.chunkTokens).toBeUndefined()
+    expect(second).toEqual(tokens > 2048 ? { ...first, chunkTokens: 2048 } : { ...first, forward: 'own' })
+    expect(others.at(-1)).toMatchObject(tokens > 512 ? { chunkTokens: 512, ...few } : few)
+  }
+  const [whole, parted] = chosenBy(model, { tokens: 8192 })
+  expect(whole!.reasons).toEqual(['activations are kept: everything fits'])
+  expect(parted!.settings).toEqual({ ...whole!.settings, chunkTokens: 2048 })
+  expect(parted!.reasons).toEqual(['layers are computed 2048 tokens at a time: whole rows of 8192 would not fit'])
+  expect(printPlan(parted!).join()).toMatch(/keep all, layers in chunks of 2048 tokens, attention in chunks of 256/)
+  const differing = PLAN_ITEMS.filter((item) => parted!.bytes[item] !== whole!.bytes[item])
+  expect(differing).toEqual(['scratch'])
 })
 
 test('rollouts: in turn with training, then smaller keys and values, then fewer at once; a named width or type stays', async () => {
@@ -270,6 +309,8 @@ test('the printed plan: one aligned line per item with its unit, the peak, the s
   items.forEach((line, i) => expect(line).toMatch(new RegExp(`^${PLAN_ITEMS[i]!} +[\\d.]+ MiB$`)))
   expect(new Set(items.map((line) => line.length)).size).toBe(1)
   expect(lines[PLAN_ITEMS.length]).toMatch(/^peak +[\d.]+ MiB of 64\.0 MiB allowed$/)
-  expect(lines).toContain('keep all, attention in chunks of 256 queries, head in chunks of 64 tokens')
+  expect(lines).toContain(
+    'keep all, layers in chunks of 512 tokens, attention in chunks of 256 queries, head in chunks of 64 tokens'
+  )
   expect(lines.at(-1)).toBe(plan.reasons[0])
 })

@@ -64,6 +64,14 @@ export class Rig {
     return { compute: () => g.compute(), read: () => (g.compute(), readF32(this.backend, node)) }
   }
 
+  /** The same for a graph that writes where it should by itself. */
+  running(describe: (g: Graph) => void, capacity?: number): { compute(): void } {
+    const g = this.#own(new Graph(this.backend, capacity))
+    describe(g)
+    this.#own(new GraphAllocator(this.backend)).allocate(g)
+    return g
+  }
+
   /** Σ weightᵢ·outputᵢ in double precision, with the weights as dL/doutput. */
   weigh(output: { read(): Float32Array }, weights: Tensor): () => number {
     const w = readF32(this.backend, weights)

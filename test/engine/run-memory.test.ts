@@ -60,6 +60,8 @@ async function ran(name: string, kind: 'sft' | 'grpo', more: object): Promise<Ra
   }
 }
 
+const said = ({ events }: Ran): string => events.flatMap((it) => (it.kind === 'log' ? [it.text] : [])).join('\n')
+
 const GRPO = {
   tasks: [{ family: 'arithmetic', difficulty: 1, count: 8 }],
   held_out: [{ family: 'arithmetic', difficulty: 1, count: 2, seed: 7 }],
@@ -100,8 +102,39 @@ test('an SFT run is the same rehearsed or not; rows are as long as the longest t
   expect(rehearsed.phases).toEqual(['loading', 'checking samples', REHEARSAL, 'training'])
   expect(plain.phases).toEqual(['loading', 'checking samples', 'training'])
   expect(rehearsed.adapter.equals(plain.adapter)).toBe(true)
-  const said = rehearsed.events.flatMap((event) => (event.kind === 'log' ? [event.text] : [])).join('\n')
-  expect(said).toMatch(/the longest batch, 60 tokens, fits/)
+  expect(said(rehearsed)).toMatch(/the longest batch, 60 tokens, fits/)
+})
+
+test('a run of rows longer than its chunks, with plenty of memory and with little, learns the same', async () => {
+  const wide = join(folder, 'wide.gguf')
+  const shape = { ...TINY, layers: 1, width: 64, heads: 1, keyHeads: 1, headDim: 64, feedForward: 1024 }
+  const template = { kind: 'text', value: CHAT_TEMPLATE } as const
+  writeTinyModel(own.backend(), wide, { ...shape, contextLength: 4096 }, 1, { 'tokenizer.chat_template': template })
+  const train = join(folder, 'long.jsonl')
+  const long = (n: number): string => `${n} and so on, `.repeat(200)
+  const sample = (n: number): string =>
+    JSON.stringify({
+      messages: [
+        { role: 'user', content: long(n) },
+        { role: 'assistant', reasoning_content: `${n} and two`, content: `${n + 2}` }
+      ]
+    })
+  writeFileSync(train, Array.from({ length: 6 }, (_, n) => sample(n)).join('\n'))
+  const sft = { base: wide, train, max_length: 4000, max_steps: 3, train_batch_size: 1, eval_samples: 0 }
+  const more = { ...sft, optimizer: { learning_rate: 1e-2 } }
+  const plenty = await ran('plenty', 'sft', more)
+  const peak = Number(/[\d.]+/.exec(plenty.plan.find((line) => line.startsWith('peak'))!)![0])
+  const little = await ran('little', 'sft', { ...more, memory_limit_mib: Math.floor(0.5 * peak) })
+  const rows = /the longest batch, (\d+) tokens/.exec(said(plenty))!
+  expect(Number(rows[1])).toBeGreaterThan(2000)
+  expect(plenty.plan.join('\n')).toMatch(/keep all, layers in chunks of 512 tokens, attention in chunks of 256/)
+  expect(little.plan.join('\n')).toMatch(/keep none, layers in chunks of 512 tokens, attention in chunks of 64/)
+  const losses = ({ events }: Ran): number[] =>
+    events.flatMap((event) => (event.kind === 'step' ? [event.metrics['loss']!] : []))
+  const [expected, met] = [losses(plenty), losses(little)]
+  expect(met).toHaveLength(3)
+  expect(met[2]).toBeLessThan(met[0]!)
+  met.forEach((loss, step) => expect(loss).toBeCloseTo(expected[step]!, 5))
 })
 
 test('a rehearsal that finds no room says what to change, and leaves no gradient', async () => {

@@ -2,6 +2,7 @@
 import { windowsOf } from './arch/architecture.ts'
 import type { Architecture, ModelConfig, Pass } from './arch/architecture.ts'
 import type { AttentionScratch, Chunk } from './blocks/attention.ts'
+import { slotSizes } from './blocks/layer.ts'
 import { chunkBounds, KEY_GRAIN, keyCount, maskOf } from './attention-chunks.ts'
 import type { Bounds } from './attention-chunks.ts'
 import type { Backend } from './backend.ts'
@@ -19,6 +20,14 @@ export type Keep = 'all' | 'none'
  */
 export type Boundaries = 'device' | 'host'
 
+export type ActivationSettings = {
+  readonly keep: Keep
+  /** On the device where nothing is said. */
+  readonly boundaries?: Boundaries | undefined
+  /** Tokens that all of a layer but its attention is computed for at once; the whole row where nothing is said. */
+  readonly chunkTokens?: number | undefined
+}
+
 export class Activations {
   readonly tokens: number
   readonly keep: Keep
@@ -29,7 +38,7 @@ export class Activations {
   readonly boundaries: readonly Tensor[]
   /** Gradient of the residual stream [d, T + 1], two taken in turn; the last column is a bin for padded rows. */
   readonly gradients: readonly [Tensor, Tensor]
-  /** By layer; with keep `none` one set serves all layers. */
+  /** Slots by layer; with keep `none` one set serves all layers. */
   readonly kept: readonly Readonly<Record<string, Tensor>>[]
   readonly scratch: AttentionScratch
   /** Boundaries of all layers but the last, whose own is still on the device when the backward begins. */
@@ -43,7 +52,7 @@ export class Activations {
     architecture: Architecture,
     config: ModelConfig,
     tokens: number,
-    { keep, boundaries = 'device' }: { readonly keep: Keep; readonly boundaries?: Boundaries | undefined }
+    { keep, boundaries = 'device', chunkTokens }: ActivationSettings
   ) {
     const pool = new TensorPool(backend, config.layers * 12 + 64)
     const f32 = (...ne: readonly number[]): Tensor => pool.add(TYPE.F32, ...ne)
@@ -57,7 +66,7 @@ export class Activations {
     const some = Array.from({ length: boundaries === 'host' ? 2 : config.layers + 1 }, () => f32(config.width, tokens))
     this.boundaries = Array.from({ length: config.layers + 1 }, (_, layer) => some[layer % some.length]!)
     this.gradients = [f32(config.width, tokens + 1), f32(config.width, tokens + 1)]
-    const sizes = Object.entries(architecture.kept(config, tokens)).filter(([name]) => keep === 'all' || name === 'o')
+    const sizes = Object.entries(slotSizes(architecture, config, tokens, { keep, chunkTokens }))
     const sets = keep === 'all' ? config.layers : 1
     const made = Array.from({ length: sets }, () => Object.fromEntries(sizes.map(([name, ne]) => [name, f32(...ne)])))
     this.kept = Array.from({ length: config.layers }, (_, layer) => made[keep === 'all' ? layer : 0]!)

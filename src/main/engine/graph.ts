@@ -10,11 +10,8 @@ import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import type { Rope } from './rope.ts'
 import { contiguousStrides, elements, isContiguous, sameShape, shape, shown, TYPE } from './tensor.ts'
-import type { Shape, Tensor, TensorPool } from './tensor.ts'
+import type { Shape, Tensor } from './tensor.ts'
 import { transposedInParts } from './transposing.ts'
-
-/** A slot: a pool's tensor whose memory a graph node may be computed into directly, without a copy. */
-export type Slot = { readonly tensor: Tensor; readonly pool: TensorPool }
 
 function need(condition: boolean, operation: string, ...operands: readonly Tensor[]): void {
   if (!condition) throw new Error(`${operation} does not accept ${operands.map(shown).join(' and ')}`)
@@ -362,12 +359,15 @@ export class Graph {
     )
   }
 
-  /** Has `node` computed into the slot's memory. Call before allocation; the node must not be a view. */
-  place(node: Tensor, slot: Slot): Tensor {
-    need(sameShape(node, slot.tensor) && node.type === slot.tensor.type, 'place', node, slot.tensor)
-    // a pool larger than the device's largest buffer has several: the slot's own is meant
-    const buffer = bufferOf(slot.tensor.ptr)
-    const status = this.#ggml.backend_tensor_alloc(buffer, node.ptr, this.#ggml.get_data(slot.tensor.ptr))
+  /**
+   * Has `node` computed into the memory of `slot`, a tensor with memory of its own, or of `at`, a window of it without gaps. Call
+   * before allocation; the node must not be a view.
+   */
+  place(node: Tensor, slot: Tensor, at = slot): Tensor {
+    need(sameShape(node, at) && node.type === at.type && isContiguous(this.backend.native, at), 'place', node, at)
+    // a pool larger than the device's largest buffer has several: the slot's own is meant, which a window does not know
+    const buffer = bufferOf(slot.ptr)
+    const status = this.#ggml.backend_tensor_alloc(buffer, node.ptr, this.#ggml.get_data(at.ptr))
     if (status !== 0) throw new Error('a graph node could not be placed into its slot')
     return node
   }

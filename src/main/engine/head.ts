@@ -92,7 +92,7 @@ export class Head {
   #forwardGraph(hidden: Tensor): Graph {
     const { vocabulary } = this.#parameters.model.config
     const g = new Graph(this.#backend, 64)
-    const place = (node: Tensor, tensor: Tensor): Tensor => g.place(node, { tensor, pool: this.#pool })
+    const place = (node: Tensor, tensor: Tensor): Tensor => g.place(node, tensor)
     const h = place(
       this.#tempered(g, norm(g, this.#parameters.outputNorm, g.getRows(hidden, this.#in.rows))),
       this.#slots.h

@@ -6,7 +6,8 @@ import type { Keep } from './activations.ts'
 import { biasName } from './arch/architecture.ts'
 import type { Architecture, Layer, ModelConfig, Pass } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
-import { Tape } from './blocks/tape.ts'
+import { layerBackward, layerCapacity, layerForward, slotSizes } from './blocks/layer.ts'
+import { partsOf, Tape } from './blocks/tape.ts'
 import type { Linear } from './blocks/linear.ts'
 import type { Norm } from './blocks/norm.ts'
 import { Owned } from './ffi/owned.ts'
@@ -16,7 +17,6 @@ import { Graph } from './graph.ts'
 import { largestBuffer, scratchBytes, scratchGroups } from './graph-allocator.ts'
 import { noMemory } from './no-memory.ts'
 import { transposeType, withoutAdapter } from './parameters.ts'
-import { layerCapacity } from './trainer.ts'
 import { contiguousStrides, shape, TYPE } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 import { transposingGraph } from './weight-copies.ts'
@@ -41,6 +41,7 @@ export type LayerSketch = {
   readonly trained: PlannedTraining
   readonly tokens: number
   readonly keep: Keep
+  readonly chunkTokens: number | undefined
   readonly chunkQueries: number
   readonly transposes: Transposes
   readonly transposeType?: number
@@ -139,7 +140,7 @@ function pretendedLayer(pretended: Pretended, sketch: LayerSketch, isCpu: boolea
  * buffers, that a window makes groups of its own is not counted.
  */
 export function layerScratch(backend: Backend, sketch: LayerSketch): number {
-  const { architecture, config, tokens, keep, chunkQueries, transposes } = sketch
+  const { architecture, config, tokens, keep, chunkTokens, chunkQueries, transposes } = sketch
   const pretended = new Pretended(backend, 256 + Math.ceil(tokens / chunkQueries))
   try {
     const layer = pretendedLayer(pretended, sketch, backend.isCpu)
@@ -150,6 +151,7 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): number {
     })
     const pass: Pass = {
       positions: pretended.add(TYPE.I32, tokens),
+      parts: partsOf(tokens, chunkTokens),
       chunks: { 0: chunks },
       contextTokens: 0,
       scratch: {
@@ -159,7 +161,10 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): number {
       }
     }
     const slots = Object.fromEntries(
-      Object.entries(architecture.kept(config, tokens)).map(([name, ne]) => [name, f32(...ne)])
+      Object.entries(slotSizes(architecture, config, tokens, { keep, chunkTokens })).map(([name, ne]) => [
+        name,
+        f32(...ne)
+      ])
     )
     const copies = Object.values(layer.linears).map(({ weight, transposed }) => ({
       weight,
@@ -167,7 +172,7 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): number {
       transposed: true
     }))
     const rows = pretended.add(TYPE.I32, Math.max(...copies.map(({ weight }) => weight.ne[1])))
-    const [x, dy, dxInto] = [f32(config.width, tokens), f32(config.width, tokens), f32(config.width, tokens)]
+    const [x, dy, into] = [f32(config.width, tokens), f32(config.width, tokens), f32(config.width, tokens)]
     pretended.settle()
 
     const measured = (g: Graph, describe: (g: Graph) => void = () => undefined): number => {
@@ -179,20 +184,17 @@ export function layerScratch(backend: Backend, sketch: LayerSketch): number {
       }
     }
     const bytes = (describe: (g: Graph) => void): number =>
-      measured(new Graph(backend, layerCapacity(chunks.length)), describe)
+      measured(new Graph(backend, layerCapacity(pass.parts.length, chunks.length)), describe)
     // as Trainer builds them
     const about = { config, layer, pass, slots }
+    const place = (node: Tensor): Tensor => pretended.place(node)
     const backward = bytes((g) => {
-      const tape = new Tape(g, about, keep === 'all' ? { saved: slots } : {})
-      if (keep === 'none') architecture.forward(tape, x)
-      g.run(g.cpy(architecture.backward(tape, x, dy), dxInto))
+      const tape = new Tape(g, about, keep === 'all' ? { place, saved: slots } : { place })
+      layerBackward(tape, architecture, x, dy, into, keep === 'none')
     })
     const transposing = transposes === 'cached' ? 0 : measured(transposingGraph(backend, copies, rows))
     const forwardOf = (some: Layer): number =>
-      bytes((g) => {
-        const place = (_: string, node: Tensor): Tensor => (keep === 'all' ? pretended.place(node) : node)
-        g.run(pretended.place(architecture.forward(new Tape(g, { ...about, layer: some }, { place }), x)))
-      })
+      bytes((g) => layerForward(new Tape(g, { ...about, layer: some }, { place }), architecture, x, into))
     const forward = forwardOf(layer)
     const largest = largestBuffer(backend)
     // smaller than with the adapter, so that it counts only where the two cannot share

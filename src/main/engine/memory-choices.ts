@@ -2,8 +2,8 @@
 import { cacheHolds } from './sampling-memory.ts'
 import type { PlannedRollouts, PlannedSampling, PlannedSettings, PlanRequest } from './memory-plan.ts'
 
-const LARGE = { chunkQueries: 256, headRows: 64 } as const
-const SMALL = { chunkQueries: 64, headRows: 16 } as const
+const LARGE = { chunkTokens: 2048, chunkQueries: 256, headRows: 64 } as const
+const SMALL = { chunkTokens: 512, chunkQueries: 64, headRows: 16 } as const
 
 /**
  * From the fastest to the smallest. Making Wᵀ again for each row comes before computing activations again: on SmolLM2-135M
@@ -11,7 +11,7 @@ const SMALL = { chunkQueries: 64, headRows: 16 } as const
  * 10.6 (so it costs less than the noise), with activations computed again 13.8. Boundaries in host memory cross the bus twice, which
  * is little beside a layer's products; small chunks are for the last resort, since each costs launches of its own (not measured).
  */
-export const TRAINING_CHOICES: readonly PlannedSettings[] = [
+const TRAINING_CHOICES: readonly PlannedSettings[] = [
   { forward: 'copies', transposes: 'cached', keep: 'all', ...LARGE },
   { forward: 'own', transposes: 'cached', keep: 'all', ...LARGE },
   { forward: 'own', transposes: 'per layer', keep: 'all', ...LARGE },
@@ -22,6 +22,22 @@ export const TRAINING_CHOICES: readonly PlannedSettings[] = [
   { forward: 'own', transposes: 'per layer', keep: 'none', ...SMALL },
   { forward: 'own', transposes: 'per layer', keep: 'none', boundaries: 'host', ...SMALL }
 ]
+
+/** Tokens of a chunk on the CPU: what they need of a layer stays in its caches, 4 to 6 % of a step (docs/benchmarks/LOG.md). */
+const CPU_CHUNK = 512
+
+/**
+ * The choices for rows of so many tokens. On a GPU, where each chunk costs launches of its own, layers in chunks are the first
+ * thing to do when memory is short; on the CPU they are the fastest.
+ */
+export function trainingChoices(tokens: number, isCpu: boolean): readonly PlannedSettings[] {
+  const inPieces = TRAINING_CHOICES.map(({ chunkTokens, ...others }): PlannedSettings => {
+    const most = isCpu ? CPU_CHUNK : chunkTokens!
+    return most < tokens ? { ...others, chunkTokens: most } : others
+  })
+  const { chunkTokens, ...whole } = inPieces[0]!
+  return chunkTokens && !isCpu ? [whole, ...inPieces] : inPieces
+}
 
 /** Of sampling, from the fastest: half the cache by Q8_0 before half the width, as far as one sequence. */
 export function samplingSizes(
@@ -50,8 +66,12 @@ export const mayCopy = ({ trained }: Pick<PlanRequest, 'trained'>): boolean =>
   trained.kind === 'full' || !trained.tokenRows
 
 /** Why these settings, the dearest first; one sentence each. */
-export function whyTraining(settings: PlannedSettings, request: Pick<PlanRequest, 'trained'>): string[] {
-  const { chunkQueries, keep, boundaries, transposes, forward } = settings
+export function whyTraining(
+  settings: PlannedSettings,
+  request: Pick<PlanRequest, 'trained' | 'tokens'>,
+  isCpu: boolean
+): string[] {
+  const { chunkTokens, chunkQueries, keep, boundaries, transposes, forward } = settings
   const words = [
     chunkQueries === SMALL.chunkQueries && 'small chunks of attention and head: larger ones would not fit',
     boundaries === 'host' &&
@@ -60,7 +80,10 @@ export function whyTraining(settings: PlannedSettings, request: Pick<PlanRequest
     transposes === 'per layer' &&
       'transposed weights are made layer by layer, again for each row: all of them at once would not fit',
     forward === 'own' &&
-      `the forward multiplies the base’s own weights: faster copies would ${mayCopy(request) ? 'not fit' : 'not know the trained rows'}`
+      `the forward multiplies the base’s own weights: faster copies would ${mayCopy(request) ? 'not fit' : 'not know the trained rows'}`,
+    chunkTokens !== undefined &&
+      !isCpu &&
+      `layers are computed ${chunkTokens} tokens at a time: whole rows of ${request.tokens} would not fit`
   ].filter((it) => it !== false)
   return words.length > 0 ? words : ['activations are kept: everything fits']
 }

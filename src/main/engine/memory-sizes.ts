@@ -1,8 +1,9 @@
 /** What the parts of a pass over T tokens take, in bytes: sizes follow activations.ts and head.ts. */
-import type { Boundaries, Keep } from './activations.ts'
+import type { ActivationSettings, Boundaries } from './activations.ts'
 import { windowsOf } from './arch/architecture.ts'
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import { KEY_GRAIN } from './attention-chunks.ts'
+import { slotSizes } from './blocks/layer.ts'
 
 const F32 = 4
 const F16 = 2
@@ -23,11 +24,16 @@ export const vocabularyBytes = ({ vocabulary }: ModelConfig): number => vocabula
 export const waitingBytes = ({ layers, width }: ModelConfig, tokens: number): number =>
   (layers - 1) * width * tokens * F32
 
-/** What layers keep for their backward, and the results of attention's chunks. */
-export function activationBytes(architecture: Architecture, config: ModelConfig, tokens: number, keep: Keep): number {
-  const kept = Object.entries(architecture.kept(config, tokens)).filter(([name]) => keep === 'all' || name === 'o')
-  const set = kept.reduce((sum, [, ne]) => sum + ne.reduce((product, n) => product * n, 1), 0)
-  const sets = keep === 'all' ? config.layers : 1
+/** What layers keep for their backward or the attention over the whole row, and the results of attention's chunks. */
+export function activationBytes(
+  architecture: Architecture,
+  config: ModelConfig,
+  tokens: number,
+  settings: ActivationSettings
+): number {
+  const kept = Object.values(slotSizes(architecture, config, tokens, settings))
+  const set = kept.reduce((sum, ne) => sum + ne.reduce((product, n) => product * n, 1), 0)
+  const sets = settings.keep === 'all' ? config.layers : 1
   const attention = config.headDim * tokens * (config.heads + 2 * config.keyHeads)
   return (sets * set + attention) * F32
 }

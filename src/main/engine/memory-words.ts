@@ -63,13 +63,14 @@ export function printPlan(plan: Plan): string[] {
   ]
   const wide = Math.max(...rows.map(([, value]) => value.length))
   const lines = rows.map(([item, value]) => `${item.padEnd(12)}${value.padStart(wide)} MiB`)
-  const { keep, chunkQueries, headRows } = plan.settings
+  const { keep, chunkTokens, chunkQueries, headRows } = plan.settings
+  const layers = chunkTokens === undefined ? '' : `layers in chunks of ${chunkTokens} tokens, `
   const { sampling } = plan
   return [
     ...lines.slice(0, -1),
     `${lines.at(-1)!} of ${inMib(plan.limitBytes)} MiB allowed`,
     ...(plan.hostBytes > 0 ? [`and ${inMib(plan.hostBytes)} MiB of the host’s memory`] : []),
-    `keep ${keep}, attention in chunks of ${chunkQueries} queries, head in chunks of ${headRows} tokens`,
+    `keep ${keep}, ${layers}attention in chunks of ${chunkQueries} queries, head in chunks of ${headRows} tokens`,
     ...(sampling ? [`${sampling.width} sequences at once, keys and values in ${sampling.cacheType}`] : []),
     ...plan.reasons,
     ...(plan.change === null ? [] : [plan.change])

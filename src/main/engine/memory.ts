@@ -8,7 +8,7 @@ import type { Backend } from './backend.ts'
 import { dataBytes } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
 import type { LayerSketch } from './layer-scratch.ts'
-import { mayCopy, samplingSizes, TRAINING_CHOICES, whySampling, whyTraining } from './memory-choices.ts'
+import { mayCopy, samplingSizes, trainingChoices, whySampling, whyTraining } from './memory-choices.ts'
 import type { Plan, PlanItem, PlannedBase, PlannedSampling, PlannedSettings, PlanRequest } from './memory-plan.ts'
 import {
   activationBytes,
@@ -34,13 +34,13 @@ const F32 = 4
 export function planMemory(backend: Backend, model: PlannedBase, request: PlanRequest): Plan {
   const measured = new Map<string, number>()
   const scratchOf = (sketch: LayerSketch): number => {
-    const key = `${sketch.keep} ${sketch.chunkQueries} ${sketch.transposes}`
+    const key = [sketch.keep, sketch.chunkTokens, sketch.chunkQueries, sketch.transposes].join(' ')
     const known = measured.get(key) ?? layerScratch(backend, sketch)
     measured.set(key, known)
     return known
   }
   let smallest: Plan | undefined
-  for (const [settings, sampling] of choices(model.config.headDim, request)) {
+  for (const [settings, sampling] of choices(backend, model.config.headDim, request)) {
     const plan = planFor(backend, model, request, settings, sampling, scratchOf)
     if (plan.hostBytes > (request.hostLimitBytes ?? 0)) continue
     if (plan.fits) return plan
@@ -51,13 +51,14 @@ export function planMemory(backend: Backend, model: PlannedBase, request: PlanRe
 
 /** From the fastest to the smallest. */
 function* choices(
+  { isCpu }: Backend,
   headDim: number,
   request: PlanRequest
 ): Generator<readonly [PlannedSettings, PlannedSampling | null]> {
   const { rollouts } = request
   const sizes = rollouts ? samplingSizes(headDim, rollouts) : [null]
   for (const size of sizes) {
-    for (const settings of TRAINING_CHOICES) {
+    for (const settings of trainingChoices(request.tokens, isCpu)) {
       if (settings.forward === 'copies' && !mayCopy(request)) continue
       if (size === null) yield [settings, null]
       else for (const memory of ['together', 'in turn'] as const) yield [settings, { ...size, memory }]
@@ -75,7 +76,7 @@ function planFor(
 ): Plan {
   const { architecture, config, info } = model
   const { trained, tokens, rollouts, limitBytes } = request
-  const { forward, transposes, keep, boundaries = 'device', chunkQueries, headRows } = settings
+  const { forward, transposes, keep, boundaries = 'device', chunkTokens, chunkQueries, headRows } = settings
   const tensor = (name: string): { type: number; ne: readonly number[]; elements: number } => {
     const { type, ne } = info.tensors.get(name)!
     return { type, ne, elements: ne[0] * ne[1] * ne[2] * ne[3] }
@@ -126,7 +127,7 @@ function planFor(
   const adapterBytes = trained.kind === 'full' ? 0 : sum(trainedSizes) * F32
   const rowBytesTrained = sum(rowSizes) * F32
   const trainedBytes = sum(trainedSizes) * F32 + rowBytesTrained
-  const sketch = { architecture, config, info, trained, tokens, keep, chunkQueries, transposes }
+  const sketch = { architecture, config, info, trained, tokens, keep, chunkTokens, chunkQueries, transposes }
   const scratch = scratchOf(
     request.transposeType === undefined ? sketch : { ...sketch, transposeType: request.transposeType }
   )
@@ -140,7 +141,7 @@ function planFor(
     gradients: trainedBytes,
     optimizer: 2 * trainedBytes + Math.max(...trainedSizes, ...rowSizes) * F32,
     boundaries: boundaryBytes(config, tokens, boundaries),
-    activations: activationBytes(architecture, config, tokens, keep),
+    activations: activationBytes(architecture, config, tokens, settings),
     masks: maskBytes(config, tokens, chunkQueries, rollouts ? rollouts.promptTokens : 0),
     scratch: Math.max(scratch, tableGradient) + (rollouts ? prefixBytes(config, tokens) : 0),
     'head chunk': headBytes(config, headRows, trained.kind === 'full'),
@@ -166,7 +167,7 @@ function planFor(
     sampling,
     reasons: [
       ...(sampling && rollouts ? whySampling(sampling, rollouts) : []),
-      ...whyTraining(settings, request),
+      ...whyTraining(settings, request, backend.isCpu),
       ...(startup > later ? ['the peak is at the start, while the weights are copied'] : [])
     ],
     fits: totalBytes <= limitBytes,

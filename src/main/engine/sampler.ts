@@ -328,7 +328,7 @@ class ProbabilityRows {
     orDispose([graph, allocator], () => {
       const values = graph.window(this.#values, [config.vocabulary, size, 1, 1])
       const tensor = { ...this.#values, ne: values.ne }
-      graph.run(graph.place(graph.softMax(values, null, 1 / temperature), { tensor, pool: this.#pool }))
+      graph.run(graph.place(graph.softMax(values, null, 1 / temperature), tensor))
       allocator.allocate(graph)
     })
     this.#graphs.set(size, { graph, allocator })

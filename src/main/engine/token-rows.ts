@@ -54,7 +54,7 @@ export function dequantised(backend: Backend, type: number, width: number, bytes
   const allocator = new GraphAllocator(backend)
   try {
     // get_rows dequantises any type on every backend
-    graph.run(graph.place(graph.getRows(table, rows), { tensor: out, pool }))
+    graph.run(graph.place(graph.getRows(table, rows), out))
     allocator.allocate(graph)
     graph.compute()
     return readF32(backend, out)

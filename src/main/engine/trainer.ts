@@ -3,10 +3,11 @@
  * head to per-token coefficients; it never sees the model. Gradients add up until the optimizer takes them.
  */
 import type { Layer, Pass } from './arch/architecture.ts'
-import { NODES_PER_CHUNK } from './blocks/attention.ts'
-import { Tape } from './blocks/tape.ts'
+import { layerBackward, layerCapacity, layerForward } from './blocks/layer.ts'
+import { partsOf, Tape } from './blocks/tape.ts'
+import type { Place, Values } from './blocks/tape.ts'
 import { Activations } from './activations.ts'
-import type { Boundaries, Keep } from './activations.ts'
+import type { ActivationSettings } from './activations.ts'
 import type { PackedBatch } from './batch.ts'
 import { decodingContext } from './decoder.ts'
 import { orDispose } from './ffi/owned.ts'
@@ -16,10 +17,7 @@ import type { HeadOutput } from './head.ts'
 import type { Parameters } from './parameters.ts'
 import type { Tensor } from './tensor.ts'
 
-export type TrainerSettings = {
-  readonly keep: Keep
-  /** On the device where nothing is said. */
-  readonly boundaries?: Boundaries | undefined
+export type TrainerSettings = ActivationSettings & {
   /** Queries per attention chunk. */
   readonly chunkQueries: number
   /** Predicted tokens per head chunk. */
@@ -148,6 +146,7 @@ export class Trainer {
         activations,
         {
           positions: activations.positions,
+          parts: partsOf(activations.tokens, this.settings.chunkTokens),
           chunks,
           scratch: activations.scratch,
           contextTokens: decodingContext(this.settings.contextTokens ?? 0)
@@ -206,7 +205,7 @@ export class Trainer {
     forward.run(
       forward.place(
         scaled(forward, forward.getRows(embedding.weight, activations.tokenIds)),
-        slot(activations, activations.boundaries[0]!)
+        activations.boundaries[0]!
       )
     )
     if (!embedding.gradient) return { forward, backward: null }
@@ -219,29 +218,35 @@ export class Trainer {
   }
 
   #forwardGraph(activations: Activations, pass: Pass, layer: Layer, index: number): Graph {
-    const { backend, config, architecture } = this.parameters.model
-    const g = new Graph(backend, layerCapacity(pass.chunks[layer.window]!.length))
-    const slots = activations.kept[index]!
-    const place = (name: string, node: Tensor): Tensor =>
-      activations.keep === 'all' ? g.place(node, slot(activations, slots[name]!)) : node
-    const tape = new Tape(g, { config, layer, pass, slots }, { place })
-    const y = architecture.forward(tape, activations.boundaries[index]!)
-    g.run(g.place(y, slot(activations, activations.boundaries[index + 1]!)))
+    const [g, tape] = this.#layerGraph(activations, pass, layer, index)
+    layerForward(
+      tape,
+      this.parameters.model.architecture,
+      activations.boundaries[index]!,
+      activations.boundaries[index + 1]!
+    )
     return g
   }
 
   #backwardGraph(activations: Activations, pass: Pass, layer: Layer, index: number): Graph {
-    const { backend, config, architecture } = this.parameters.model
-    const g = new Graph(backend, layerCapacity(pass.chunks[layer.window]!.length))
-    const slots = activations.kept[index]!
-    const x = activations.boundaries[index]!
     const kept = activations.keep === 'all'
-    const tape = new Tape(g, { config, layer, pass, slots }, kept ? { saved: slots } : {})
-    if (!kept) architecture.forward(tape, x)
-    const narrow = (t: Tensor): Tensor => g.window(t, [config.width, activations.tokens, 1, 1])
-    const dx = architecture.backward(tape, x, narrow(activations.gradients[(index + 1) % 2]!))
-    g.run(g.cpy(dx, narrow(activations.gradients[index % 2]!)))
+    const [g, tape] = this.#layerGraph(activations, pass, layer, index, kept ? { saved: activations.kept[index]! } : {})
+    const [dy, dx] = [activations.gradients[(index + 1) % 2]!, activations.gradients[index % 2]!]
+    layerBackward(tape, this.parameters.model.architecture, activations.boundaries[index]!, dy, dx, !kept)
     return g
+  }
+
+  #layerGraph(
+    activations: Activations,
+    pass: Pass,
+    layer: Layer,
+    index: number,
+    memory: { readonly saved?: Values } = {}
+  ): [Graph, Tape] {
+    const { backend, config } = this.parameters.model
+    const g = new Graph(backend, layerCapacity(pass.parts.length, pass.chunks[layer.window]!.length))
+    const place: Place = (node, slot, at) => g.place(node, slot, at)
+    return [g, new Tape(g, { config, layer, pass, slots: activations.kept[index]! }, { place, ...memory })]
   }
 
   get bytes(): { activations: number; host: number; scratch: number; head: number } {
@@ -274,11 +279,3 @@ export class Trainer {
     this.#head.dispose()
   }
 }
-
-const slot = (activations: Activations, tensor: Tensor): { tensor: Tensor; pool: Activations['pool'] } => ({
-  tensor,
-  pool: activations.pool
-})
-
-/** Nodes that a layer's graph has room for, when its attention works in that many chunks. */
-export const layerCapacity = (chunks: number): number => 1024 + NODES_PER_CHUNK * chunks

@@ -2,7 +2,9 @@
  * What an architecture file provides: its settings read from the GGUF, the names of its weights, and one layer's forward
  * and backward side by side. Everything around the layers (embedding, head, losses, optimizer) is shared.
  */
+import type { Span } from '../attention-chunks.ts'
 import type { AttentionScratch, Chunk } from '../blocks/attention.ts'
+import type { Heads } from '../blocks/heads.ts'
 import type { Linear } from '../blocks/linear.ts'
 import type { Norm } from '../blocks/norm.ts'
 import type { Tape } from '../blocks/tape.ts'
@@ -51,6 +53,8 @@ export type Layer = {
 /** What a pass over T packed tokens needs beside the weights. */
 export type Pass = {
   readonly positions: Tensor // I32 [T]
+  /** The tokens that everything but the attention is computed for at once, in order. */
+  readonly parts: readonly Span[]
   /** By the window of the layers that use them. */
   readonly chunks: Readonly<Record<number, readonly Chunk[]>>
   readonly scratch: AttentionScratch
@@ -68,12 +72,17 @@ export type Architecture = {
   /** The linears that may have a bias, by role. */
   readonly biases: readonly string[]
   readonly targets: Readonly<Partial<Record<TargetModule, string>>>
-  /** Sizes of the kept tensors for T tokens, by name. */
+  /** What comes before the attention: its input h is x behind the norm `attention`. */
+  readonly heads: Heads
+  /** Sizes of the tensors that `forward` keeps for T tokens, by name. */
   kept(config: ModelConfig, tokens: number): Readonly<Record<string, readonly number[]>>
-  /** x [d, T] → the residual stream after the layer [d, T] */
-  forward(t: Tape, x: Tensor): Tensor
-  /** dL/dx from dL/dy, adding the gradients of what is trained. */
-  backward(t: Tape, x: Tensor, dy: Tensor): Tensor
+  /**
+   * What comes behind the attention, for the tokens of the tape: the residual stream before the layer x [d, T] and what was
+   * attended to o [D·H, T] → the residual stream after it [d, T].
+   */
+  forward(t: Tape, x: Tensor, o: Tensor): Tensor
+  /** From dL/dy what reaches x directly and what reaches o, adding the gradients of what is trained. */
+  backward(t: Tape, x: Tensor, o: Tensor, dy: Tensor): { readonly dx: Tensor; readonly dO: Tensor }
 }
 
 /** What a layer's attention differs by from that of its neighbours. */

@@ -5,7 +5,6 @@
 import { feedForward, feedForwardBack, separateGates } from '../blocks/feed-forward.ts'
 import { geglu } from '../blocks/gated.ts'
 import { normedHeads } from '../blocks/heads.ts'
-import { attentionKept, selfAttention, selfAttentionBack } from '../blocks/self-attention.ts'
 import type { GgufInfo } from '../gguf.ts'
 import type { Architecture, ModelConfig } from './architecture.ts'
 import { hyperParameters, refuse, ROPE } from './hyper-parameters.ts'
@@ -65,28 +64,26 @@ export const gemma3: Architecture = {
   linears: llama.linears,
   biases: [],
   targets: llama.targets,
+  heads: normedHeads,
   kept: (c, tokens) => ({
-    ...attentionKept(normedHeads, c, tokens),
     attended: [c.width, tokens],
     ...separateGates.kept(c, tokens),
     transformed: [c.width, tokens]
   }),
 
-  forward(t, x) {
-    const attended = t.keep('attended', selfAttention(t, normedHeads, t.norm('attention', x)))
+  forward(t, x, o) {
+    const attended = t.keep('attended', t.linear('o', o))
     const x1 = t.note('x1', t.g.add(t.norm('attentionPost', attended), x))
     const transformed = t.keep('transformed', feedForward(t, separateGates, geglu, t.norm('feedForward', x1)))
     return t.g.add(t.norm('feedForwardPost', transformed), x1)
   },
 
-  backward(t, x, dy) {
+  backward(t, x, o, dy) {
     const attended = t.kept('attended')
     const x1 = t.noted('x1', () => t.g.add(t.norm('attentionPost', attended), x))
     const dTransformed = t.normBack('feedForwardPost', t.kept('transformed'), dy)
     const dh1 = feedForwardBack(t, separateGates, geglu, () => t.norm('feedForward', x1), dTransformed)
     const dx1 = t.g.add(t.normBack('feedForward', x1, dh1), dy)
-    const dAttended = t.normBack('attentionPost', attended, dx1)
-    const dh = selfAttentionBack(t, normedHeads, () => t.norm('attention', x), dAttended)
-    return t.g.add(t.normBack('attention', x, dh), dx1)
+    return { dx: dx1, dO: t.linearBack('o', o, t.normBack('attentionPost', attended, dx1)) }
   }
 }

@@ -145,7 +145,8 @@ export function attention(
 }
 
 /**
- * Gradients of the attention: dOut [D·H, T] → dq [D, H, T], dk and dv [D, T, K], all in `scratch`.
+ * Gradients of the attention: dOut [D·H, T] → dq [D, H, T], dk and dv [D, T, K], all in `scratch`. dOut may lie where dq
+ * comes: a chunk copies its queries of the one before it writes those of the other.
  * The weights are computed again here: keeping them would cost T² memory.
  */
 export function attentionBack(

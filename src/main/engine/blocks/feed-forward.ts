@@ -1,4 +1,4 @@
-/** The gated feed-forward part of a layer, from its normed input h [d, T] to the output of `down` [d, T]. */
+/** The gated feed-forward of a layer, from its normed input h [d, T] to the output of `down` [d, T]; T: tokens of the tape. */
 import type { ModelConfig } from '../arch/architecture.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Gated } from './gated.ts'

@@ -4,7 +4,6 @@ import { feedForward, feedForwardBack } from './feed-forward.ts'
 import type { Gates } from './feed-forward.ts'
 import type { Gated } from './gated.ts'
 import type { Heads } from './heads.ts'
-import { attentionKept, selfAttention, selfAttentionBack } from './self-attention.ts'
 
 /** Needs the norms `attention` and `feedForward`, and the linears of its heads and gates, `o` and `down`. */
 export const preNormLayer = ({
@@ -15,23 +14,20 @@ export const preNormLayer = ({
   readonly heads: Heads
   readonly gates: Gates
   readonly gated: Gated
-}): Pick<Architecture, 'kept' | 'forward' | 'backward'> => ({
-  kept: (c, tokens) => ({
-    ...attentionKept(heads, c, tokens),
-    ...gates.kept(c, tokens)
-  }),
+}): Pick<Architecture, 'heads' | 'kept' | 'forward' | 'backward'> => ({
+  heads,
+  kept: gates.kept,
 
-  forward(t, x) {
-    const x1 = t.note('x1', t.g.add(selfAttention(t, heads, t.norm('attention', x)), x))
+  forward(t, x, o) {
+    const x1 = t.note('x1', t.g.add(t.linear('o', o), x))
     return t.g.add(feedForward(t, gates, gated, t.norm('feedForward', x1)), x1)
   },
 
-  backward(t, x, dy) {
+  backward(t, x, o, dy) {
     // one small product again, where to keep x₁ would take a ninth of all that layers keep
-    const x1 = t.noted('x1', () => t.g.add(t.linear('o', t.kept('o')), x))
+    const x1 = t.noted('x1', () => t.g.add(t.linear('o', o), x))
     const dh1 = feedForwardBack(t, gates, gated, () => t.norm('feedForward', x1), dy)
     const dx1 = t.g.add(t.normBack('feedForward', x1, dh1), dy)
-    const dh = selfAttentionBack(t, heads, () => t.norm('attention', x), dx1)
-    return t.g.add(t.normBack('attention', x, dh), dx1)
+    return { dx: dx1, dO: t.linearBack('o', o, dx1) }
   }
 })
