@@ -8,10 +8,10 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import type { Asked, Seen } from './memory.fixture.ts'
+import type { Asked, Seen } from '../engine/memory-peak.fixture.ts'
 
 const MODEL = join(import.meta.dirname, '../../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
-const FIXTURE = join(import.meta.dirname, 'memory.fixture.ts')
+const FIXTURE = join(import.meta.dirname, '../engine/memory-peak.fixture.ts')
 const missing = !existsSync(MODEL) || process.platform !== 'linux'
 
 test.skipIf(missing).each([
