@@ -4,9 +4,11 @@ import type { EvaluateRecipe, Recipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
 import { architectureOf } from '../engine/arch/index.ts'
 import { modulesOf, targetModules } from '../engine/arch/targets.ts'
+import { requireCache } from '../engine/cache-types.ts'
 import { dataBytes, readGguf } from '../engine/gguf.ts'
 import type { PlannedTraining } from '../engine/layer-scratch.ts'
 import { PLAN_ITEMS } from '../engine/memory-plan.ts'
+import { processBytes } from '../engine/memory-sizes.ts'
 import { deviceLine, openDevice } from '../engine/open-device.ts'
 import {
   cacheBytes,
@@ -68,16 +70,18 @@ async function trainedBy(
   return { trained: { kind: 'lora', r: rank, targets }, note: [] }
 }
 
-/** An evaluation chooses its width so that it fits; weights alone can be too much. */
+/** An evaluation chooses its width so that it fits; weights alone can be too much. Throws AppError('recipe') as a run would. */
 function planEvaluation(model: PlannedModel, recipe: EvaluateRecipe): PlanResult {
   const { config, info, backend } = model
   const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
   const asked = Math.max(...recipe.tasksets.map(({ tasks }) => loadTasks(tasks).length))
   const cacheType = recipe.cache_type ?? comfortableCache(model, contextTokens, recipe.memory_limit_mib)
+  requireCache(config.headDim, cacheType)
   const one = { contextTokens, cacheType }
   const width = recipe.rollout_width ?? comfortableWidth(model, one, asked * recipe.runs, recipe.memory_limit_mib)
   const rows = [
     { name: 'weights', mib: [...info.tensors.values()].reduce((sum, tensor) => sum + dataBytes(tensor), 0) / MIB },
+    { name: 'process', mib: backend.isCpu ? processBytes(config) / MIB : 0 },
     { name: 'KV cache', mib: cacheBytes(config, { ...one, width }) / MIB },
     { name: 'decoding', mib: decodingBytes(config, width) / MIB }
   ]

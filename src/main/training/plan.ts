@@ -1,10 +1,11 @@
 /** How a recipe uses memory, decided before anything runs and said in the run's first lines. */
 import { AppError } from '../../shared/errors.ts'
 import type { Emit } from '../../shared/event.ts'
-import type { GrpoRecipe, LoraSettings, SftRecipe } from '../../shared/recipe.ts'
+import type { CacheType, GrpoRecipe, LoraSettings, SftRecipe } from '../../shared/recipe.ts'
 import { modulesOf } from '../engine/arch/targets.ts'
 import type { TargetModule } from '../../shared/recipe.ts'
 import type { Adapter } from '../engine/adapter.ts'
+import { cacheHolds, requireCache } from '../engine/cache-types.ts'
 import { planMemory } from '../engine/memory.ts'
 import type { Plan, PlannedRollouts } from '../engine/memory-plan.ts'
 import { printPlan, requirePlan } from '../engine/memory-words.ts'
@@ -25,6 +26,7 @@ export type PlannedRun = {
   /** What the run starts from, where it starts from an adapter. */
   readonly adapter?: string | undefined
   readonly memory_limit_mib?: number | undefined
+  readonly cache_type?: CacheType | undefined
   /** Tokens of a packed row. */
   readonly rowTokens: number
   readonly rollouts?: PlannedRollouts
@@ -68,9 +70,10 @@ export function planTrainer(adapter: Adapter, run: PlannedRun, emit: Emit): Plan
   return { ...rest, settings: { ...settings, contextTokens: run.rollouts?.contextTokens ?? run.rowTokens } }
 }
 
-/** The plan of a run; computes and loads nothing. */
+/** The plan of a run; computes and loads nothing. Throws AppError('recipe') where its cache cannot hold the base's heads. */
 export function planOf(model: PlannedModel, trained: PlannedTraining, run: PlannedRun): Plan {
   const { backend, architecture, config, info } = model
+  if (run.cache_type) requireCache(config.headDim, run.cache_type)
   return planMemory(
     backend,
     { architecture, config, info },
@@ -95,21 +98,28 @@ function targetsOf({ model: { architecture }, pairs }: Adapter): TargetModule[] 
   })
 }
 
+/** How an evaluation between steps samples. */
+export type PlannedAnswers = { readonly width: number; readonly cacheType: CacheType }
+
 /**
  * How many answers an evaluation samples at once between steps, in the room that is there once the trainer has released its
- * activations. Throws AppError('memory') when not even one fits.
+ * activations, and how it keeps keys and values: as asked, else in F16, in Q8_0 where only that leaves room for one. Throws
+ * AppError('memory') when not even one fits.
  */
 export function planAnswers(
   { backend, config }: Model,
   { heldBytes, limitBytes }: Plan,
-  answers: { readonly count: number; readonly contextTokens: number },
+  answers: { readonly count: number; readonly contextTokens: number; readonly cacheType?: CacheType | undefined },
   emit: Emit
-): number {
+): PlannedAnswers {
   const room = limitBytes - heldBytes
   const { count, contextTokens } = answers
-  const width = Math.min(count, widest(backend), widthWithin(config, { contextTokens }, room))
-  const bytes =
-    cacheBytes(config, { width: Math.max(1, width), contextTokens }) + decodingBytes(config, Math.max(1, width))
+  const fits = (type: CacheType): number => widthWithin(config, { contextTokens, cacheType: type }, room)
+  const smaller = fits('f16') < 1 && cacheHolds(config.headDim, 'q8_0')
+  const cacheType = answers.cacheType ?? (smaller ? 'q8_0' : 'f16')
+  const width = Math.min(count, widest(backend), fits(cacheType))
+  const one = { contextTokens, cacheType, width: Math.max(1, width) }
+  const bytes = cacheBytes(config, one) + decodingBytes(config, one.width)
   const mib = (value: number): string => (value / 2 ** 20).toFixed(1)
   if (width < 1) {
     throw new AppError(
@@ -118,7 +128,7 @@ export function planAnswers(
       'Lower max_completion_length, or set eval_samples: 0.'
     )
   }
-  const text = `evaluations sample ${width} answers at once in ${mib(bytes)} MiB, while the ${mib(room)} MiB of activations and what is spare are free`
+  const text = `evaluations sample ${width} answers at once, keys and values in ${cacheType}, in ${mib(bytes)} MiB, while the ${mib(room)} MiB of activations and what is spare are free`
   emit({ kind: 'log', level: 'info', text })
-  return width
+  return { width, cacheType }
 }
