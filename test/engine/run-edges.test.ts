@@ -7,6 +7,7 @@ import { createAdapter } from '../../src/main/engine/adapter.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import type { DecoderSettings } from '../../src/main/engine/decoder.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
+import type * as Models from '../../src/main/engine/model.ts'
 import type { Model } from '../../src/main/engine/model.ts'
 import { writePeft } from '../../src/main/engine/peft.ts'
 import type * as Samplers from '../../src/main/engine/sampler.ts'
@@ -22,8 +23,19 @@ import { temporaryFolder } from './folder.ts'
 import { owner } from './owner.ts'
 import { CHAT_TEMPLATE, TINY, writeTinyModel } from './tiny-model.ts'
 
-/** How samplers were opened. */
-const opened = vi.hoisted((): DecoderSettings[] => [])
+/** How samplers were opened, and the bases that were loaded. */
+const { opened, loaded } = vi.hoisted((): { opened: DecoderSettings[]; loaded: string[] } => ({
+  opened: [],
+  loaded: []
+}))
+vi.mock('../../src/main/engine/model.ts', async (importOriginal) => {
+  const original = await importOriginal<typeof Models>()
+  const loadModel: typeof Models.loadModel = (path, ...rest) => {
+    loaded.push(path)
+    return original.loadModel(path, ...rest)
+  }
+  return { ...original, loadModel }
+})
 vi.mock('../../src/main/engine/sampler.ts', async (importOriginal) => {
   const original = await importOriginal<typeof Samplers>()
   class Sampler extends original.Sampler {
@@ -107,9 +119,15 @@ test('tasks whose prompts are all too long are refused in words, and nothing nat
   expect(failure).toMatchObject({ code: 'data', message: expect.stringContaining('no task is left') as string })
 })
 
-test('a plan that does not fit leaves nothing native behind', async () => {
-  const { failure } = await ran(recipeFor('small', { memory_limit_mib: 1 }))
+test.each([
+  ['a new adapter', {}],
+  ['an adapter of PEFT’s', { adapter: peft }]
+])('a plan that does not fit is refused before the base is loaded: %s', async (_, more) => {
+  loaded.length = 0
+  const { failure, events } = await ran(recipeFor('small', { memory_limit_mib: 1, ...more }))
   expect(failure).toMatchObject({ code: 'memory' })
+  expect(events.filter(({ kind }) => kind === 'plan')).toHaveLength(1)
+  expect(loaded).toEqual([])
 })
 
 test('a cancel while held-out tasks are measured loses no step, and the measurement is made when the run goes on', async () => {

@@ -10,7 +10,6 @@ import { seeded } from '../../shared/random.ts'
 import type { Metrics } from '../../shared/event.ts'
 import type { CacheType, SftRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
-import type { Adapter } from '../engine/adapter.ts'
 import { pack } from '../engine/batch.ts'
 import type { PackedBatch } from '../engine/batch.ts'
 import { Held } from '../engine/ffi/owned.ts'
@@ -28,7 +27,7 @@ import { rehearse } from './rehearsal.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
-import type { RunPlan, Session } from './session.ts'
+import type { PlanFirst, Session } from './session.ts'
 import { saveRows } from './token-rows.ts'
 
 /** What a resumed run cannot derive from its step: tokens so far, and how evaluations sample. */
@@ -42,8 +41,8 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     emit({ kind: 'phase', name: 'loading' })
     const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
     let plan: Plan | undefined // of a fresh run; one that goes on keeps its own
-    const planned = (start: Adapter): RunPlan => {
-      plan = planTrainer(start, sftRun(recipe), emit)
+    const planned: PlanFirst = (base, trained) => {
+      plan = planTrainer(base, trained, sftRun(recipe), emit)
       return plan.settings
     }
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
