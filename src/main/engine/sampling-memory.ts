@@ -2,7 +2,7 @@
 import type { CacheType } from '../../shared/recipe.ts'
 import type { ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
-import { CACHE_TYPES, cacheHolds } from './cache-types.ts'
+import { CACHE_TYPES } from './cache-types.ts'
 import { decodingContext } from './decoder.ts'
 import type { Model } from './model.ts'
 
@@ -58,18 +58,6 @@ export function widthWithin(config: ModelConfig, one: Omit<SamplingSize, 'width'
 
 /** As many as are of use on this device. */
 export const widest = ({ isCpu }: Pick<Backend, 'isCpu'>): number => WIDEST[isCpu ? 'cpu' : 'gpu']
-
-/** The cache's type where nobody says: F16, or Q8_0 where no sequence fits half of the memory otherwise. */
-export function comfortableCache(
-  { backend, config }: Pick<Model, 'backend' | 'config'>,
-  contextTokens: number,
-  limitMiB?: number
-): CacheType {
-  const fits = (cacheType: CacheType): boolean =>
-    cacheHolds(config.headDim, cacheType) &&
-    widthWithin(config, { contextTokens, cacheType }, memoryLimit(backend, limitMiB) / 2) > 0
-  return !fits('f16') && fits('q8_0') ? 'q8_0' : 'f16'
-}
 
 /**
  * How many sequences to decode at once where the recipe does not say: as many as are of use, no more than there are, and at

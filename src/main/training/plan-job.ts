@@ -1,18 +1,9 @@
 /** A recipe's memory plan before it runs: the same plan the run will say in its first lines, without loading the base. */
 import type { EvaluateRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
-import { requireCache } from '../engine/cache-types.ts'
-import { dataBytes } from '../engine/gguf.ts'
 import { PLAN_ITEMS } from '../engine/memory-plan.ts'
-import { processBytes } from '../engine/memory-sizes.ts'
 import { deviceLine, openDevice } from '../engine/open-device.ts'
-import {
-  cacheBytes,
-  comfortableCache,
-  comfortableWidth,
-  decodingBytes,
-  memoryLimit
-} from '../engine/sampling-memory.ts'
+import { planAnswering } from '../evaluation/answering-memory.ts'
 import { loadTasks } from '../policy/tasksets.ts'
 import { grpoRun, plannedModel, planOf, sftRun, trainedBy } from './plan.ts'
 import type { PlannedModel } from './plan.ts'
@@ -47,24 +38,14 @@ export const runPlan: JobFunction<'plan'> = async ({ recipe }): Promise<PlanResu
 
 /** An evaluation chooses its width so that it fits; weights alone can be too much. Throws AppError('recipe') as a run would. */
 function planEvaluation(model: PlannedModel, recipe: EvaluateRecipe): PlanResult {
-  const { config, info, backend } = model
   const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
-  const asked = Math.max(...recipe.tasksets.map(({ tasks }) => loadTasks(tasks).length))
-  const cacheType = recipe.cache_type ?? comfortableCache(model, contextTokens, recipe.memory_limit_mib)
-  requireCache(config.headDim, cacheType)
-  const one = { contextTokens, cacheType }
-  const width = recipe.rollout_width ?? comfortableWidth(model, one, asked * recipe.runs, recipe.memory_limit_mib)
-  const rows = [
-    { name: 'weights', mib: [...info.tensors.values()].reduce((sum, tensor) => sum + dataBytes(tensor), 0) / MIB },
-    { name: 'process', mib: backend.isCpu ? processBytes(config) / MIB : 0 },
-    { name: 'KV cache', mib: cacheBytes(config, { ...one, width }) / MIB },
-    { name: 'decoding', mib: decodingBytes(config, width) / MIB }
-  ]
-  const allowedMib = memoryLimit(backend, recipe.memory_limit_mib) / MIB
+  const count = recipe.runs * Math.max(...recipe.tasksets.map(({ tasks }) => loadTasks(tasks).length))
+  const asked = { count, contextTokens, width: recipe.rollout_width, cacheType: recipe.cache_type }
+  const { bytes, limitBytes, fits, width, cacheType } = planAnswering(model, asked, recipe.memory_limit_mib)
   return {
-    fits: rows.reduce((sum, { mib }) => sum + mib, 0) <= allowedMib,
-    rows,
-    allowedMib,
-    notes: [deviceLine(backend), `${width} answers at once, keys and values in ${cacheType}`]
+    fits,
+    rows: Object.entries(bytes).map(([name, value]) => ({ name, mib: value / MIB })),
+    allowedMib: limitBytes / MIB,
+    notes: [deviceLine(model.backend), `${width} answers at once, keys and values in ${cacheType}`]
   }
 }
