@@ -62,7 +62,7 @@ export function requireAnswering(
   const held = bytes.weights + bytes.process
   throw new AppError(
     'memory',
-    `sampling ${width} answers at once needs ${mib(totalBytes)} MiB, ${mib(limitBytes)} MiB are allowed`,
+    `sampling ${width === 1 ? 'one answer' : `${width} answers at once`} needs ${mib(totalBytes)} MiB, ${mib(limitBytes)} MiB are allowed`,
     held > limitBytes
       ? 'Choose a smaller base or raise memory_limit_mib.'
       : recipe.rollout_width !== undefined && width > 1
