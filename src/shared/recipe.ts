@@ -158,6 +158,7 @@ export const SftRecipe = z.strictObject({
     .default(16)
     .describe('answers sampled at each evaluation, for mean response length'),
   max_completion_length: count.default(512),
+  cache_type: cacheType,
   lora: LoraSettings.prefault({}),
   optimizer: optimizerWithRate(2e-4).describe('ours for LoRA; the report’s full-parameter rate is 1e-5')
 })

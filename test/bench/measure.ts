@@ -19,7 +19,7 @@ import { Parameters } from '../../src/main/engine/parameters.ts'
 import { Sampler } from '../../src/main/engine/sampler.ts'
 import { Trainer } from '../../src/main/engine/trainer.ts'
 import { sftLoss } from '../../src/main/training/loss.ts'
-import { planTrainer } from '../../src/main/training/plan.ts'
+import { planTrainer, trainedBy } from '../../src/main/training/plan.ts'
 import { policyUpdate } from '../../src/main/training/policy-update.ts'
 import type { Group } from '../../src/main/training/rollouts.ts'
 
@@ -117,7 +117,8 @@ async function trainerOf(
   keep?: 'all' | 'none'
 ): Promise<{ trainer: Trainer; optimizer: AdamW; adapter: Awaited<ReturnType<typeof createAdapter>> }> {
   const adapter = await createAdapter(model, lora, 1)
-  const { settings } = planTrainer(adapter, { rowTokens }, () => undefined)
+  const { trained } = await trainedBy(model, { lora })
+  const { settings } = planTrainer(model, trained, { rowTokens }, () => undefined)
   const parameters = new Parameters(model, { kind: 'adapter', adapter }, settings)
   const trainer = new Trainer(parameters, { ...settings, ...(keep && { keep }) })
   return { trainer, optimizer: new AdamW(parameters, ADAMW), adapter }

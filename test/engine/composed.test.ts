@@ -1,32 +1,20 @@
 /** Operations composed for devices that lack them against the kernels of those that have them; what no device has is refused. */
 import { expect, test } from 'vitest'
 import type { AppError } from '../../src/shared/errors.ts'
-import type { Backend } from '../../src/main/engine/backend.ts'
 import { attention, attentionBack } from '../../src/main/engine/blocks/attention.ts'
 import { precisionOf } from '../../src/main/engine/ffi/libraries.ts'
-import type { Pointer } from '../../src/main/engine/ffi/structs.ts'
 import { Graph, GraphAllocator, PRECISION_F32 } from '../../src/main/engine/graph.ts'
 import { selfTest } from '../../src/main/engine/self-test/self-test.ts'
 import { readF32, TYPE } from '../../src/main/engine/tensor.ts'
 import type { Tensor } from '../../src/main/engine/tensor.ts'
 import { relativeDifference } from './compare.ts'
+import { METAL_LACKS, without } from './gpu-operations.ts'
 import { owner } from './owner.ts'
 import { Rig } from './rig.ts'
 
 const own = owner()
 
-/** The same device, said to lack these operations. */
-function without(backend: Backend, ...operations: readonly string[]): Backend {
-  const { op_desc, backend_supports_op } = backend.native.ggml
-  return Object.create(backend, {
-    isCpu: { value: false },
-    computes: {
-      value: (node: Pointer) => !operations.includes(op_desc(node)) && backend_supports_op(backend.handle, node)
-    }
-  }) as Backend
-}
-
-const BACKWARDS = ['SOFT_MAX_BACK', 'RMS_NORM_BACK', 'REPEAT_BACK']
+const COMPOSED = METAL_LACKS.filter((name) => name !== 'OUT_PROD' && name !== 'GET_ROWS_BACK')
 
 test.each([
   ['softMaxBack', (g: Graph, a: Tensor, b: Tensor) => g.softMaxBack(a, b, 0.3)],
@@ -36,7 +24,7 @@ test.each([
   const rig = new Rig(own)
   const [a, b, like] = [rig.random('a', 1, 24, 10), rig.random('b', 1, 24, 10), rig.zeros(24)]
   rig.ready()
-  const [kernel, composed] = [rig.backend, without(rig.backend, ...BACKWARDS)].map((backend) => {
+  const [kernel, composed] = [rig.backend, without(rig.backend, ...COMPOSED)].map((backend) => {
     const g = own(new Graph(backend))
     const node = g.output(describe(g, a, b, like))
     own(new GraphAllocator(backend)).allocate(g)
@@ -47,8 +35,27 @@ test.each([
   expect(relativeDifference(composed!.values, kernel!.values)).toBeLessThan(1e-6)
 })
 
+test('maskBehind, composed, leaves nothing behind a query, and every score before it as it was', () => {
+  const rig = new Rig(own)
+  const [keys, queries, past] = [19, 7, 12]
+  const scores = rig.random('scores', 30, keys, queries, 3)
+  rig.ready()
+  const [kernel, composed] = [rig.backend, without(rig.backend, ...COMPOSED)].map((backend) => {
+    const g = own(new Graph(backend))
+    const masked = g.maskBehind(scores, past, () => g.stairs(40, 11))
+    const [values, weights] = [g.output(masked), g.output(g.softMax(masked, null, 0.3))]
+    own(new GraphAllocator(backend)).allocate(g)
+    g.compute()
+    return { values: readF32(backend, values), weights: readF32(backend, weights), size: g.size }
+  })
+  expect(composed!.size).toBeGreaterThan(kernel!.size)
+  expect(composed!.weights).toEqual(kernel!.weights)
+  expect(composed!.values.map((it) => (it < -1e29 ? -Infinity : it))).toEqual(kernel!.values)
+  expect(kernel!.values.filter((it) => it === -Infinity)).toHaveLength(3 * ((queries * (queries - 1)) / 2))
+})
+
 test('a whole training step without these kernels agrees with double precision', async () => {
-  const result = await selfTest(without(own.backend(), ...BACKWARDS))
+  const result = await selfTest(without(own.backend(), ...COMPOSED))
   expect(result.logprobs).toBeLessThan(1e-5)
   expect(result.gradients).toBeLessThan(1e-5)
 })

@@ -91,6 +91,11 @@ async function evaluate(recipe: EvaluateRecipe, how: { resume?: boolean; blocks?
 
 const answersIn = (path: string): string => readFileSync(join(path, ANSWERS_FILE), 'utf8')
 
+test('an evaluation that does not fit is refused before it answers', async () => {
+  await expect(evaluate(recipeFor('no-room', { memory_limit_mib: 1 }))).rejects.toMatchObject({ code: 'memory' })
+  expect(existsSync(join(folder, 'no-room', ANSWERS_FILE))).toBe(false)
+})
+
 describe('an evaluation', () => {
   let whole: Ran
   beforeAll(async () => void (whole = await evaluate(recipeFor('whole'))))

@@ -115,6 +115,19 @@ describe('a base is refused for', () => {
   })
 })
 
+test.each([
+  ['on a device without room, with the sizes', 2 ** 16, 'memory', /weights of .* take \d+ MiB, CPU has 1 MiB free/],
+  ['elsewhere, with where its words are', 2 ** 40, 'model', /llama\.cpp could not load it/]
+])('what llama.cpp gives no model of is refused %s', async (_, free, code, message) => {
+  const backend = own.backend()
+  const path = join(folder, 'large.gguf')
+  writeFamily(backend, path, changed('llama', {}))
+  const native = { ...backend.native, llama: { ...backend.native.llama, model_load_from_file: () => null } }
+  const device = { ...backend, isCpu: false, ownsMemory: true, freeMemory: () => free, native } as typeof backend
+  const expected: unknown = expect.objectContaining({ code, message: expect.stringMatching(message) as string })
+  await expect(loadModel(path, device)).rejects.toEqual(expected)
+})
+
 describe('target modules', () => {
   test.each<[string, typeof llama, 'all-linear' | TargetModule[], readonly string[]]>([
     [

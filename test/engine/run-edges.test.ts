@@ -1,15 +1,21 @@
 /** Runs at their edges, on a small random model: nothing left to train on, no room, a cancel while something is measured. */
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { stringify } from 'yaml'
 import { createAdapter } from '../../src/main/engine/adapter.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
+import type { DecoderSettings } from '../../src/main/engine/decoder.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
+import type * as Models from '../../src/main/engine/model.ts'
+import type { Model } from '../../src/main/engine/model.ts'
 import { writePeft } from '../../src/main/engine/peft.ts'
+import type * as Samplers from '../../src/main/engine/sampler.ts'
 import { runEvaluation } from '../../src/main/evaluation/evaluate.ts'
 import { latestCheckpoint } from '../../src/main/training/checkpoint.ts'
 import { runGrpo } from '../../src/main/training/grpo.ts'
+import { runPlan } from '../../src/main/training/plan-job.ts'
+import type { PlanResult } from '../../src/main/training/plan-job.ts'
 import { runSft } from '../../src/main/training/sft.ts'
 import type { RunEvent } from '../../src/shared/event.ts'
 import { EvaluateRecipe, GrpoRecipe, LoraSettings, SftRecipe } from '../../src/shared/recipe.ts'
@@ -17,10 +23,35 @@ import { temporaryFolder } from './folder.ts'
 import { owner } from './owner.ts'
 import { CHAT_TEMPLATE, TINY, writeTinyModel } from './tiny-model.ts'
 
+/** How samplers were opened, and the bases that were loaded. */
+const { opened, loaded } = vi.hoisted((): { opened: DecoderSettings[]; loaded: string[] } => ({
+  opened: [],
+  loaded: []
+}))
+vi.mock('../../src/main/engine/model.ts', async (importOriginal) => {
+  const original = await importOriginal<typeof Models>()
+  const loadModel: typeof Models.loadModel = (path, ...rest) => {
+    loaded.push(path)
+    return original.loadModel(path, ...rest)
+  }
+  return { ...original, loadModel }
+})
+vi.mock('../../src/main/engine/sampler.ts', async (importOriginal) => {
+  const original = await importOriginal<typeof Samplers>()
+  class Sampler extends original.Sampler {
+    constructor(model: Model, settings: DecoderSettings) {
+      opened.push(settings)
+      super(model, settings)
+    }
+  }
+  return { ...original, Sampler }
+})
+
 owner() // counts what the jobs leave behind
 const folder = temporaryFolder()
 const base = join(folder, 'base.gguf')
 const peft = join(folder, 'peft')
+const wide = join(folder, 'wide-heads.gguf') // heads of 64, those of the base have 16
 const arithmetic = { family: 'arithmetic', difficulty: 1 }
 
 beforeAll(async () => {
@@ -28,6 +59,7 @@ beforeAll(async () => {
   const template = { kind: 'text', value: CHAT_TEMPLATE } as const
   const shape = { ...TINY, width: 64, feedForward: 64, layers: 1 }
   writeTinyModel(backend, base, shape, 1, { 'tokenizer.chat_template': template })
+  writeTinyModel(backend, wide, { ...TINY, layers: 1 }, 1, { 'tokenizer.chat_template': template })
   const model = await loadModel(base, backend)
   const adapter = await createAdapter(model, LoraSettings.parse({ r: 4 }), 1)
   mkdirSync(peft)
@@ -87,9 +119,15 @@ test('tasks whose prompts are all too long are refused in words, and nothing nat
   expect(failure).toMatchObject({ code: 'data', message: expect.stringContaining('no task is left') as string })
 })
 
-test('a plan that does not fit leaves nothing native behind', async () => {
-  const { failure } = await ran(recipeFor('small', { memory_limit_mib: 1 }))
+test.each([
+  ['a new adapter', {}],
+  ['an adapter of PEFT’s', { adapter: peft }]
+])('a plan that does not fit is refused before the base is loaded: %s', async (_, more) => {
+  loaded.length = 0
+  const { failure, events } = await ran(recipeFor('small', { memory_limit_mib: 1, ...more }))
   expect(failure).toMatchObject({ code: 'memory' })
+  expect(events.filter(({ kind }) => kind === 'plan')).toHaveLength(1)
+  expect(loaded).toEqual([])
 })
 
 test('a cancel while held-out tasks are measured loses no step, and the measurement is made when the run goes on', async () => {
@@ -183,11 +221,6 @@ test('a step tells what the process holds in memory; the CPU has none of its own
 })
 
 test('the cache is of the type that the recipe names, in the plan too; heads that it cannot hold are refused', async () => {
-  const wide = join(folder, 'wide.gguf') // heads of 64, those of the base have 16
-  const backend = openBackend({ threads: 1 })
-  const template = { kind: 'text', value: CHAT_TEMPLATE } as const
-  writeTinyModel(backend, wide, { ...TINY, layers: 1 }, 1, { 'tokenizer.chat_template': template })
-  backend.dispose()
   const cache = async (cache_type: string): Promise<number> => {
     const { events, failure, steps } = await ran(
       recipeFor(cache_type, { base: wide, cache_type, rollout_width: 64, max_steps: 1 })
@@ -197,8 +230,43 @@ test('the cache is of the type that the recipe names, in the plan too; heads tha
     return Number(/[\d.]+/.exec(plan.lines.find((line) => line.startsWith('KV cache'))!)![0])
   }
   expect((await cache('q8_0')) / (await cache('f16'))).toBeCloseTo(34 / 64, 1)
-  const { failure } = await ran(recipeFor('narrow', { cache_type: 'q8_0' }))
-  expect(failure).toMatchObject({ code: 'recipe', hint: 'Set cache_type to f16.' })
+  const { failure, events } = await ran(recipeFor('narrow', { cache_type: 'q8_0' }))
+  expect(failure).toMatchObject({
+    code: 'recipe',
+    message: 'cache_type is q8_0, which holds blocks of 32 values: the heads of this base have 16',
+    hint: 'Set cache_type to f16.'
+  })
+  expect(events.filter(({ kind }) => kind === 'plan')).toEqual([]) // nothing was promised before
+})
+
+describe('a plan before the run', () => {
+  const means = { emit: () => undefined, signal: new AbortController().signal, runDir: folder }
+  const measuring = (more: object): EvaluateRecipe =>
+    EvaluateRecipe.parse({
+      kind: 'evaluate',
+      base,
+      output_dir: join(folder, 'measured'),
+      policies: [{ name: 'base' }],
+      tasksets: [{ name: 'arithmetic', tasks: [{ ...arithmetic, count: 4 }] }],
+      device: 'cpu',
+      threads: 1,
+      ...more
+    })
+
+  test.each([
+    ['grpo', recipeFor('unplanned', { cache_type: 'q8_0' })],
+    ['evaluate', measuring({ cache_type: 'q8_0' })]
+  ] as const)('%s: a cache that cannot hold the heads is refused by the setting’s name', async (_, recipe) => {
+    await expect(runPlan({ recipe }, means)).rejects.toThrow(/^cache_type is q8_0/)
+  })
+
+  test('of an evaluation counts what the process takes, as every other does', async () => {
+    const rows = async (recipe: GrpoRecipe | EvaluateRecipe): Promise<Map<string, number>> =>
+      new Map(((await runPlan({ recipe }, means)) as PlanResult).rows.map(({ name, mib }) => [name, mib]))
+    const [training, answering] = [await rows(recipeFor('counted', {})), await rows(measuring({}))]
+    expect(answering.get('process')).toBeGreaterThan(20)
+    expect(answering.get('process')).toBe(training.get('process'))
+  })
 })
 
 test('a checkpoint knows its threads, and its width where nobody named one', async () => {
@@ -256,7 +324,24 @@ describe('teaching', () => {
       expect(event.metrics['mean_token_accuracy']).toBeLessThan(1)
     }
     expect(events.filter(({ kind }) => kind === 'step' || kind === 'evaluation')).toHaveLength(3)
-    expect(said('info').join('\n')).toMatch(/evaluations sample 2 answers at once in [\d.]+ MiB/)
+    expect(said('info').join('\n')).toMatch(
+      /evaluations sample 2 answers at once, keys and values in f16, in [\d.]+ MiB/
+    )
+  })
+
+  test('evaluations keep keys and values as the recipe says, or in Q8_0 where only that leaves room', async () => {
+    const caches = async (name: string, more: object): Promise<readonly (string | undefined)[]> => {
+      opened.length = 0
+      const { failure } = await taught(name, short, { base: wide, ...more })
+      expect(failure).toBeNull()
+      return opened.map(({ cacheType }) => cacheType)
+    }
+    expect(await caches('plain-cache', {})).toEqual(['f16'])
+    expect(await caches('asked-cache', { cache_type: 'q8_0' })).toEqual(['q8_0'])
+    // one answer of 200,000 tokens takes 98 MiB in F16, 52 in Q8_0
+    const little = { max_completion_length: 200_000, max_steps: 1, eval_samples: 1, memory_limit_mib: 120 }
+    const { failure, said } = await taught('little-room', short, { base: wide, ...little })
+    expect([failure, said('info').join()]).toEqual([null, expect.stringContaining('keys and values in q8_0')])
   })
 
   test('sums up what is too long in one sentence and lists it in a file', async () => {

@@ -1,17 +1,17 @@
 /**
  * The peak that a process reaches against the plan, on a real model: SmolLM2-135M-Instruct, Q4_1. Needs ../shared/models and
- * Linux, which tells a process its peak. Measured: 0.99 to 1.02 of the plan. What the plan leaves out is Node's heap but for
- * the vocabulary's part (8 MiB here).
+ * Linux, which tells a process its peak. Measured: 0.99 to 1.02 of the plan. Other architectures, of random weights:
+ * test/engine/memory-peak.slow.test.ts.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import type { Asked, Seen } from './memory.fixture.ts'
+import type { Asked, Seen } from '../engine/memory-peak.fixture.ts'
 
 const MODEL = join(import.meta.dirname, '../../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
-const FIXTURE = join(import.meta.dirname, 'memory.fixture.ts')
+const FIXTURE = join(import.meta.dirname, '../engine/memory-peak.fixture.ts')
 const missing = !existsSync(MODEL) || process.platform !== 'linux'
 
 test.skipIf(missing).each([

@@ -30,6 +30,9 @@ export type PackedBatch = {
 /** Rows are padded to a multiple of this, so that graphs of one shape serve many batches. */
 const PAD = 32
 
+/** Tokens of the row that so many lie in. */
+export const paddedRow = (tokens: number): number => Math.ceil(tokens / PAD) * PAD
+
 /** What stays together in a row: tokens seen by all members (none for a sequence of its own), and the members' own. */
 type Bundle = { readonly shared: number; readonly members: readonly number[]; readonly size: number }
 
@@ -86,7 +89,7 @@ function bundlesOf(sequences: readonly TrainSequence[], maxTokens: number): Bund
 }
 
 function packRow(sequences: readonly TrainSequence[], bundles: readonly Bundle[]): PackedBatch {
-  const size = Math.ceil(bundles.reduce((sum, bundle) => sum + bundle.size, 0) / PAD) * PAD
+  const size = paddedRow(bundles.reduce((sum, bundle) => sum + bundle.size, 0))
   const row = {
     tokens: new Int32Array(size),
     positions: new Int32Array(size),

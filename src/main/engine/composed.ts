@@ -1,6 +1,6 @@
 /**
- * Operations that a backend may lack (Metal has no backward of softmax, RMS norm and broadcast), written with operations
- * that all of them have. `Graph` turns to these when the device says no, so that nothing leaves the device.
+ * Operations that a backend may lack (Metal has no backward of softmax, RMS norm and broadcast, and no causal mask), written
+ * with operations that all of them have. `Graph` turns to these when the device says no, so that nothing leaves the device.
  */
 import type { Graph } from './graph.ts'
 import type { Tensor } from './tensor.ts'
@@ -21,4 +21,13 @@ export function rmsNormBack(g: Graph, dy: Tensor, x: Tensor, eps: number): Tenso
 /** a [d, T] summed over its columns → [d]. */
 export function sumOfColumns(g: Graph, a: Tensor): Tensor {
   return g.reshape(g.sumRows(g.transposed(a)), a.ne[0])
+}
+
+/** Far under any score, yet finite: Metal multiplies by zero to cut triangles, and its fast math knows no infinities. */
+const OUT_OF_SIGHT = -1e30
+
+/** [tokens + steps, steps]: 0 down to row tokens + its column, OUT_OF_SIGHT behind it. */
+export function stairs(g: Graph, tokens: number, steps: number): Tensor {
+  const behind = g.behindDiagonal(g.fill(g.blank(steps, steps), OUT_OF_SIGHT))
+  return g.concat(g.fill(g.blank(tokens, steps), 0), behind, 0)
 }

@@ -3,10 +3,10 @@ import koffi from 'koffi'
 import { AppError } from '../../shared/errors.ts'
 import type { CacheType } from '../../shared/recipe.ts'
 import type { Adapter } from './adapter.ts'
+import { CACHE_TYPES, requireCache } from './cache-types.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import type { Model } from './model.ts'
-import { TYPE } from './tensor.ts'
 
 export type DecoderSettings = {
   /** Sequences decoded at once, at most llama.cpp's 256. */
@@ -15,7 +15,7 @@ export type DecoderSettings = {
   readonly contextTokens: number
   /** Rows of logits that a batch asks for at most, for which room is reserved; one per sequence where nothing is said. */
   readonly logitRows?: number
-  /** How keys and values are kept; f16 where nothing is said. No recipe asks for f32: it holds decoding against training. */
+  /** How keys and values are kept; f16 where nothing is said. */
   readonly cacheType?: CacheType | 'f32' | undefined
 }
 
@@ -25,16 +25,6 @@ export type DecodeToken = {
   readonly slot: number
   readonly wantsLogits: boolean
 }
-
-/**
- * Types of the cache. llama.cpp needs flash attention for quantised values and turns it on by itself (llama_init_from_model);
- * heads must be whole blocks.
- */
-const CACHE_TYPES = {
-  f32: { type: TYPE.F32, block: 1 },
-  f16: { type: TYPE.F16, block: 1 },
-  q8_0: { type: TYPE.Q8_0, block: 32 }
-} as const
 
 /** llama.cpp rounds the context of a sequence up to a multiple of this. */
 const CONTEXT_GRAIN = 256
@@ -64,7 +54,7 @@ export class Decoder {
   constructor(model: Model, settings: DecoderSettings) {
     const { llama } = model.backend.native
     const { width, contextTokens, cacheType = 'f16', logitRows = width } = settings
-    const { type, block } = CACHE_TYPES[cacheType]
+    const { type } = CACHE_TYPES[cacheType]
     const most = llama.max_parallel_sequences()
     if (width > most)
       throw new AppError(
@@ -72,12 +62,7 @@ export class Decoder {
         `rollout_width is ${width}: llama.cpp decodes at most ${most} sequences at once`,
         `Set rollout_width to ${most} or less.`
       )
-    if (model.config.headDim % block !== 0)
-      throw new AppError(
-        'recipe',
-        `cache_type is ${cacheType}, which holds blocks of ${block} values: the heads of ${model.info.path} have ${model.config.headDim}`,
-        'Set cache_type to f16.'
-      )
+    requireCache(model.config.headDim, cacheType)
     this.model = model
     this.width = width
     this.contextTokens = contextTokens

@@ -1,5 +1,5 @@
 /** The settings that a memory plan chooses from, and in words what each gives up. */
-import { cacheHolds } from './sampling-memory.ts'
+import { cacheHolds } from './cache-types.ts'
 import type { PlannedRollouts, PlannedSampling, PlannedSettings, PlanRequest } from './memory-plan.ts'
 
 const LARGE = { chunkTokens: 2048, chunkQueries: 256, headRows: 64 } as const

@@ -47,7 +47,7 @@ export type PlanRequest = {
 
 export const PLAN_ITEMS = [
   'weights',
-  'vocabulary',
+  'process',
   'copies',
   'adapter',
   'gradients',

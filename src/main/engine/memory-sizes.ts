@@ -14,11 +14,17 @@ export function boundaryBytes({ layers, width }: ModelConfig, tokens: number, wh
   return (resident * width * tokens + 2 * width * (tokens + 1) + 2 * tokens) * F32
 }
 
+/** Whatever the base: what loading reads and V8 has not collected yet, the descriptions of graphs, pages of code. */
+const PROCESS_BYTES = 24 * 2 ** 20
+/** llama.cpp's and the header's strings in maps. */
+const TOKEN_BYTES = 750
+
 /**
- * What a vocabulary takes in host memory, llama.cpp's and the header's metadata: an estimate, since both are strings in maps.
- * For the 49,152 tokens and their merges of SmolLM2-135M a process grew by 59 MiB.
+ * What a process grows by beside what has a size of its own. An estimate, from the growth of processes on bases of 470 to
+ * 49,152 tokens: memory-peak.slow.test.ts and test/model/memory.test.ts hold it within 10 % of the whole.
  */
-export const vocabularyBytes = ({ vocabulary }: ModelConfig): number => vocabulary * 1258
+export const processBytes = ({ vocabulary }: Pick<ModelConfig, 'vocabulary'>): number =>
+  PROCESS_BYTES + vocabulary * TOKEN_BYTES
 
 /** Of the residual stream, what waits in host memory. */
 export const waitingBytes = ({ layers, width }: ModelConfig, tokens: number): number =>

@@ -1,10 +1,11 @@
 /**
  * The memory plan: what a run will hold, in bytes, and the settings that make it fit, before anything is loaded.
  * Weights, adapter, gradients, state, boundaries and activations are exact; scratch is asked of ggml's allocator; what
- * llama.cpp takes beside its cache to decode, and what a vocabulary takes, are estimates. Not counted: the rest of Node's heap.
+ * llama.cpp takes beside its cache to decode, and what the process takes for itself, are estimates.
  */
 import { isRopeFactors } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
+import { paddedRow } from './batch.ts'
 import { dataBytes } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
 import type { LayerSketch } from './layer-scratch.ts'
@@ -16,7 +17,7 @@ import {
   headBytes,
   maskBytes,
   prefixBytes,
-  vocabularyBytes,
+  processBytes,
   waitingBytes
 } from './memory-sizes.ts'
 import { whatToChange } from './memory-words.ts'
@@ -31,7 +32,8 @@ const F32 = 4
  * Chooses the fastest settings that fit the limit; the smallest ones, of those that the host has room for, when none do. Loads
  * and computes nothing.
  */
-export function planMemory(backend: Backend, model: PlannedBase, request: PlanRequest): Plan {
+export function planMemory(backend: Backend, model: PlannedBase, asked: PlanRequest): Plan {
+  const request = { ...asked, tokens: paddedRow(asked.tokens) }
   const measured = new Map<string, number>()
   const scratchOf = (sketch: LayerSketch): number => {
     const key = [sketch.keep, sketch.chunkTokens, sketch.chunkQueries, sketch.transposes].join(' ')
@@ -134,7 +136,7 @@ function planFor(
   const tableGradient = trained.kind === 'full' ? config.vocabulary * config.width * F32 : 0
   const bytes: Record<PlanItem, number> = {
     weights: request.ownWeights ? 2 * weights : weights,
-    vocabulary: backend.isCpu ? vocabularyBytes(config) : 0,
+    process: backend.isCpu ? processBytes(config) : 0,
     copies,
     // a trained row is there as it is and as what it changed by
     adapter: (request.ownWeights ? 2 : 1) * adapterBytes + 2 * rowBytesTrained,

@@ -7,7 +7,7 @@ import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
 import { Held, orDispose, Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
-import { readGguf } from './gguf.ts'
+import { dataBytes, readGguf } from './gguf.ts'
 import type { GgufInfo } from './gguf.ts'
 import { contiguousStrides, TensorPool, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
@@ -60,13 +60,7 @@ async function openModel(held: Held, path: string, backend: Backend, options: { 
   params.load_mode = options.writable ? LOAD_MODE.copy : LOAD_MODE.mmap
   params.use_extra_bufts = false // repacked weights could not be read back row by row
   const handle = llama.model_load_from_file(path, params)
-  if (handle === null) {
-    throw new AppError(
-      'model',
-      `${path}: llama.cpp could not load it`,
-      'Run with REASONSMITH_NATIVE_LOG=1 to see its own words.'
-    )
-  }
+  if (handle === null) throw notLoaded(info, backend)
   placement.keep()
   const owned = held.own(new Owned('model', handle, (it) => llama.model_free(it)))
   const own = backend.native.internal ? null : ownWeights(info, backend)
@@ -117,6 +111,24 @@ function placeOn({ device, isCpu, bufferType }: Backend): {
   const everything = Buffer.from('.\0')
   const overrides = isCpu ? null : BigUint64Array.from([koffi.address(everything), bufferType, 0n, 0n])
   return { devices, overrides, keep: () => void [devices, everything, overrides] }
+}
+
+/** Why llama.cpp gave no model: it says it to its log only, and most often a device has no room for the weights. */
+function notLoaded(info: GgufInfo, backend: Backend): AppError {
+  const bytes = [...info.tensors.values()].reduce((sum, tensor) => sum + dataBytes(tensor), 0)
+  const mib = (value: number): string => `${Math.ceil(value / 2 ** 20)} MiB`
+  if (backend.ownsMemory && bytes > backend.freeMemory()) {
+    return new AppError(
+      'memory',
+      `the weights of ${info.path} take ${mib(bytes)}, ${backend.name} has ${mib(backend.freeMemory())} free`,
+      'Choose a smaller base or one of fewer bits, close other programs, or set device: cpu.'
+    )
+  }
+  return new AppError(
+    'model',
+    `${info.path}: llama.cpp could not load it`,
+    'Run with REASONSMITH_NATIVE_LOG=1 to see its own words.'
+  )
 }
 
 function missing(path: string, name: string): never {

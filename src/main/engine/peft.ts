@@ -137,15 +137,19 @@ export const isPeftFolder = (path: string): boolean => existsSync(join(path, CON
 export const adapterFiles = (path: string): string[] =>
   isPeftFolder(path) ? [CONFIG, TENSORS].map((name) => join(path, name)).filter(existsSync) : [path]
 
-/** Reads a PEFT adapter for this base. Throws AppError('model') saying what is not plain LoRA on the base's projections. */
-export function readPeft(model: Model, folder: string): LoraValues {
-  const refuse = (why: string): never => {
+const refusing =
+  (folder: string) =>
+  (why: string): never => {
     throw new AppError(
       'model',
       `${folder}: ${why}`,
       'Plain LoRA of one rank on attention and feed-forward projections can be loaded.'
     )
   }
+
+/** Reads a PEFT adapter for this base. Throws AppError('model') saying what is not plain LoRA on the base's projections. */
+export function readPeft(model: Model, folder: string): LoraValues {
+  const refuse = refusing(folder)
   const { r, alpha } = readConfig(folder, refuse)
   if (!existsSync(join(folder, TENSORS))) refuse(`there is no ${TENSORS} beside ${CONFIG}`)
   const tensors = readSafetensors(join(folder, TENSORS))
@@ -179,6 +183,9 @@ function endsAs(name: string, path: string, half: 'A' | 'B'): boolean {
   const [before, after] = name.split(`.lora_${half}.`)
   return after !== undefined && (after === 'weight' || /^\w+\.weight$/.test(after)) && `.${before}`.endsWith(`.${path}`)
 }
+
+/** The rank of a folder's adapter. Throws AppError('model') as `readPeft` does. */
+export const peftRank = (folder: string): number => readConfig(folder, refusing(folder)).r
 
 function readConfig(folder: string, refuse: (why: string) => never): { r: number; alpha: number } {
   let config: Record<string, unknown>

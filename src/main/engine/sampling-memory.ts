@@ -2,13 +2,11 @@
 import type { CacheType } from '../../shared/recipe.ts'
 import type { ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
+import { CACHE_TYPES } from './cache-types.ts'
 import { decodingContext } from './decoder.ts'
 import type { Model } from './model.ts'
 
 const F32 = 4
-/** Bytes of a key or value: Q8_0 has blocks of 32 with a scale in F16. */
-const CACHE_BYTES: Readonly<Record<CacheType, number>> = { f16: 2, q8_0: 34 / 32 }
-
 /** Tokens that llama.cpp computes at once: `n_ubatch` of the decoder. */
 const MICRO_BATCH = 512
 /** Rows of the vocabulary's size for each sequence: in llama.cpp's graph, its logits, ours, their probabilities. */
@@ -34,19 +32,14 @@ export type SamplingSize = {
   readonly cacheType?: CacheType | undefined
 }
 
-/** Values of a block of the cache, of which a head must have a whole number. */
-const CACHE_BLOCK: Readonly<Record<CacheType, number>> = { f16: 1, q8_0: 32 }
-
-/** Whether a cache of this type can hold heads of this size. */
-export const cacheHolds = (headDim: number, type: CacheType): boolean => headDim % CACHE_BLOCK[type] === 0
-
 /** Keys and values of `width` sequences. */
 export function cacheBytes(
   { layers, headDim, keyHeads }: ModelConfig,
   { width, contextTokens, cacheType = 'f16' }: SamplingSize
 ): number {
   const cells = decodingContext(contextTokens) * width
-  return layers * 2 * headDim * keyHeads * cells * CACHE_BYTES[cacheType]
+  const { block, bytes } = CACHE_TYPES[cacheType]
+  return (layers * 2 * headDim * keyHeads * cells * bytes) / block
 }
 
 /**
@@ -65,18 +58,6 @@ export function widthWithin(config: ModelConfig, one: Omit<SamplingSize, 'width'
 
 /** As many as are of use on this device. */
 export const widest = ({ isCpu }: Pick<Backend, 'isCpu'>): number => WIDEST[isCpu ? 'cpu' : 'gpu']
-
-/** The cache's type where nobody says: F16, or Q8_0 where no sequence fits half of the memory otherwise. */
-export function comfortableCache(
-  { backend, config }: Pick<Model, 'backend' | 'config'>,
-  contextTokens: number,
-  limitMiB?: number
-): CacheType {
-  const fits = (cacheType: CacheType): boolean =>
-    cacheHolds(config.headDim, cacheType) &&
-    widthWithin(config, { contextTokens, cacheType }, memoryLimit(backend, limitMiB) / 2) > 0
-  return !fits('f16') && fits('q8_0') ? 'q8_0' : 'f16'
-}
 
 /**
  * How many sequences to decode at once where the recipe does not say: as many as are of use, no more than there are, and at

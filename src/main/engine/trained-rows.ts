@@ -40,12 +40,13 @@ export class TrainedRows {
         'recipe',
         `trainable_token_indices: ${unknown} is there twice or is no token of this base (${vocabulary.size} tokens)`
       )
-    if (!backend.isCpu || !model.sharesWeights || !model.writable)
+    if (!model.sharesWeights)
       throw new AppError(
         'device',
-        'the rows of tokens can be trained only on the CPU of Linux and macOS',
+        'the rows of tokens can be trained only on Linux and macOS: elsewhere llama.cpp does not show its tensors',
         'Leave trainable_token_indices out.'
       )
+    if (backend.isCpu && !model.writable) throw new Error('rows of a base that is only mapped cannot be trained')
     this.#model = model
     this.ids = ids
     this.#pool = new TensorPool(backend, 8)

@@ -3,7 +3,7 @@
  * each; its concat moves elements one by one in a plain loop, 1 ns each while they fit the cache (docs/benchmarks/LOG.md).
  * So the view is cut in two, and concat puts the halves together.
  */
-import type { Graph } from './graph.ts'
+import type { GraphLayout } from './graph-layout.ts'
 import { isContiguous } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -18,7 +18,7 @@ function partsOf(n: number): number {
 }
 
 /** a [n, m, k] → [m, n, k]; null where concat does not help: matrices with gaps, vectors, rows that cannot be parted. */
-export function transposedInParts(g: Graph, a: Tensor): Tensor | null {
+export function transposedInParts(g: GraphLayout, a: Tensor): Tensor | null {
   const [n, m, matrices, more] = a.ne
   const parts = partsOf(n)
   if (parts === 1 || m === 1 || more !== 1 || !isContiguous(g.backend.native, a)) return null

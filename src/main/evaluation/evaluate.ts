@@ -14,10 +14,10 @@ import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
 import { openDevice } from '../engine/open-device.ts'
 import { Sampler } from '../engine/sampler.ts'
-import { comfortableCache, comfortableWidth } from '../engine/sampling-memory.ts'
 import { resumedThreads } from '../engine/threads.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import { loadTasks } from '../policy/tasksets.ts'
+import { planAnswering, requireAnswering } from './answering-memory.ts'
 import { appendAnswers, forgetAnswers, keptAnswers } from './answers.ts'
 import type { Policy } from './answers.ts'
 import { environmentRecord } from './environment.ts'
@@ -65,11 +65,16 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const longest = questions.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
     const contextTokens = longest + recipe.max_completion_length
     const most = recipe.runs * Math.max(...tasksets.map((taskset) => taskset.questions.length))
-    const cacheType =
-      earlier?.cacheType ?? recipe.cache_type ?? comfortableCache(model, contextTokens, recipe.memory_limit_mib)
-    const one = { contextTokens, cacheType }
-    const width = earlier?.width ?? recipe.rollout_width ?? comfortableWidth(model, one, most, recipe.memory_limit_mib)
-    const sampler = held.own(new Sampler(model, { width, ...one }))
+    const asked = {
+      count: most,
+      contextTokens,
+      width: earlier?.width ?? recipe.rollout_width,
+      cacheType: earlier?.cacheType ?? recipe.cache_type
+    }
+    const plan = planAnswering(model, asked, recipe.memory_limit_mib)
+    requireAnswering(plan, recipe)
+    const { width, cacheType } = plan
+    const sampler = held.own(new Sampler(model, { width, contextTokens, cacheType }))
     const { runs, seed, sampling, lenient } = recipe
     const measurement = { policies, tasksets, runs, seed, sampling, lenient, maxTokens: recipe.max_completion_length }
 

@@ -10,10 +10,8 @@ import { seeded } from '../../shared/random.ts'
 import type { Metrics } from '../../shared/event.ts'
 import type { GrpoRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
-import type { Adapter } from '../engine/adapter.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { Sampler } from '../engine/sampler.ts'
-
 import { equalityProcess } from '../evaluation/equality-process.ts'
 import { loadTasks, promptedTasks } from '../policy/tasksets.ts'
 import type { Prompted } from '../policy/tasksets.ts'
@@ -30,7 +28,7 @@ import { rehearse, repeated } from './rehearsal.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
-import type { RunPlan } from './session.ts'
+import type { PlanFirst } from './session.ts'
 import { stopReason, watch } from './stop-rules.ts'
 import type { Watched } from './stop-rules.ts'
 import { policyUpdate } from './policy-update.ts'
@@ -47,9 +45,8 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
   const held = new Held()
   try {
     emit({ kind: 'phase', name: 'loading' })
-    const planned = (start: Adapter): RunPlan => {
-      const wanted = grpoRun(recipe, start.model)
-      const { settings, sampling } = planTrainer(start, wanted, emit)
+    const planned: PlanFirst = (base, trained) => {
+      const { settings, sampling } = planTrainer(base, trained, grpoRun(recipe, base), emit)
       return { ...settings, ...sampling }
     }
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))

@@ -1,22 +1,11 @@
 /** A recipe's memory plan before it runs: the same plan the run will say in its first lines, without loading the base. */
-import { existsSync, statSync } from 'node:fs'
-import type { EvaluateRecipe, Recipe } from '../../shared/recipe.ts'
+import type { EvaluateRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
-import { architectureOf } from '../engine/arch/index.ts'
-import { modulesOf, targetModules } from '../engine/arch/targets.ts'
-import { dataBytes, readGguf } from '../engine/gguf.ts'
-import type { PlannedTraining } from '../engine/layer-scratch.ts'
 import { PLAN_ITEMS } from '../engine/memory-plan.ts'
 import { deviceLine, openDevice } from '../engine/open-device.ts'
-import {
-  cacheBytes,
-  comfortableCache,
-  comfortableWidth,
-  decodingBytes,
-  memoryLimit
-} from '../engine/sampling-memory.ts'
+import { planAnswering } from '../evaluation/answering-memory.ts'
 import { loadTasks } from '../policy/tasksets.ts'
-import { grpoRun, planOf, sftRun } from './plan.ts'
+import { grpoRun, plannedModel, planOf, sftRun, trainedBy } from './plan.ts'
 import type { PlannedModel } from './plan.ts'
 
 const MIB = 2 ** 20
@@ -28,14 +17,11 @@ export type PlanResult = {
   readonly notes: readonly string[]
 }
 
-type TrainingRecipe = Exclude<Recipe, EvaluateRecipe>
-
 /** Result: `PlanResult`. */
 export const runPlan: JobFunction<'plan'> = async ({ recipe }): Promise<PlanResult> => {
   const backend = await openDevice({ device: recipe.device, threads: recipe.threads, emit: () => undefined })
   try {
-    const info = await readGguf(recipe.base)
-    const model = { backend, info, ...architectureOf(info), sharesWeights: backend.native.internal !== null }
+    const model = await plannedModel(recipe.base, backend)
     if (recipe.kind === 'evaluate') return planEvaluation(model, recipe)
     const { trained, note } = await trainedBy(model, recipe)
     const plan = planOf(model, trained, recipe.kind === 'sft' ? sftRun(recipe) : grpoRun(recipe, model))
@@ -50,42 +36,16 @@ export const runPlan: JobFunction<'plan'> = async ({ recipe }): Promise<PlanResu
   }
 }
 
-/** Rank and targets: those of the adapter the run starts from, where its file says them, else the recipe's. */
-async function trainedBy(
-  { architecture }: PlannedModel,
-  { adapter, lora }: TrainingRecipe
-): Promise<{ trained: PlannedTraining; note: readonly string[] }> {
-  const fresh = { kind: 'lora', r: lora.r, targets: targetModules(architecture, lora.target_modules) } as const
-  if (adapter === undefined) return { trained: fresh, note: [] }
-  if (!existsSync(adapter) || statSync(adapter).isDirectory())
-    return { trained: fresh, note: ['planned with lora’s rank: that of a PEFT folder is known once it is loaded'] }
-  const { tensors } = await readGguf(adapter)
-  const names = [...tensors.keys()]
-  const rank = [...tensors].find(([name]) => name.endsWith('.lora_a'))?.[1].ne[1] ?? lora.r
-  const targets = modulesOf(architecture).filter((module) =>
-    names.some((name) => name.endsWith(`.${architecture.linears[architecture.targets[module]!]}.lora_a`))
-  )
-  return { trained: { kind: 'lora', r: rank, targets }, note: [] }
-}
-
-/** An evaluation chooses its width so that it fits; weights alone can be too much. */
+/** An evaluation chooses its width so that it fits; weights alone can be too much. Throws AppError('recipe') as a run would. */
 function planEvaluation(model: PlannedModel, recipe: EvaluateRecipe): PlanResult {
-  const { config, info, backend } = model
   const contextTokens = recipe.max_prompt_length + recipe.max_completion_length
-  const asked = Math.max(...recipe.tasksets.map(({ tasks }) => loadTasks(tasks).length))
-  const cacheType = recipe.cache_type ?? comfortableCache(model, contextTokens, recipe.memory_limit_mib)
-  const one = { contextTokens, cacheType }
-  const width = recipe.rollout_width ?? comfortableWidth(model, one, asked * recipe.runs, recipe.memory_limit_mib)
-  const rows = [
-    { name: 'weights', mib: [...info.tensors.values()].reduce((sum, tensor) => sum + dataBytes(tensor), 0) / MIB },
-    { name: 'KV cache', mib: cacheBytes(config, { ...one, width }) / MIB },
-    { name: 'decoding', mib: decodingBytes(config, width) / MIB }
-  ]
-  const allowedMib = memoryLimit(backend, recipe.memory_limit_mib) / MIB
+  const count = recipe.runs * Math.max(...recipe.tasksets.map(({ tasks }) => loadTasks(tasks).length))
+  const asked = { count, contextTokens, width: recipe.rollout_width, cacheType: recipe.cache_type }
+  const { bytes, limitBytes, fits, width, cacheType } = planAnswering(model, asked, recipe.memory_limit_mib)
   return {
-    fits: rows.reduce((sum, { mib }) => sum + mib, 0) <= allowedMib,
-    rows,
-    allowedMib,
-    notes: [deviceLine(backend), `${width} answers at once, keys and values in ${cacheType}`]
+    fits,
+    rows: Object.entries(bytes).map(([name, value]) => ({ name, mib: value / MIB })),
+    allowedMib: limitBytes / MIB,
+    notes: [deviceLine(model.backend), `${width} answers at once, keys and values in ${cacheType}`]
   }
 }

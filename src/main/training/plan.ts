@@ -1,16 +1,19 @@
 /** How a recipe uses memory, decided before anything runs and said in the run's first lines. */
 import { AppError } from '../../shared/errors.ts'
 import type { Emit } from '../../shared/event.ts'
-import type { GrpoRecipe, LoraSettings, SftRecipe } from '../../shared/recipe.ts'
-import { modulesOf } from '../engine/arch/targets.ts'
-import type { TargetModule } from '../../shared/recipe.ts'
-import type { Adapter } from '../engine/adapter.ts'
+import type { CacheType, GrpoRecipe, LoraSettings, SftRecipe, TargetModule } from '../../shared/recipe.ts'
+import { architectureOf } from '../engine/arch/index.ts'
+import { modulesOf, targetModules } from '../engine/arch/targets.ts'
+import type { Backend } from '../engine/backend.ts'
+import { cacheHolds, requireCache } from '../engine/cache-types.ts'
+import { readGguf } from '../engine/gguf.ts'
 import { planMemory } from '../engine/memory.ts'
 import type { Plan, PlannedRollouts } from '../engine/memory-plan.ts'
 import { printPlan, requirePlan } from '../engine/memory-words.ts'
 import { deviceLine } from '../engine/open-device.ts'
 import type { PlannedTraining } from '../engine/layer-scratch.ts'
 import type { Model } from '../engine/model.ts'
+import { isPeftFolder, peftRank } from '../engine/peft.ts'
 import {
   cacheBytes,
   comfortableWidth,
@@ -25,6 +28,7 @@ export type PlannedRun = {
   /** What the run starts from, where it starts from an adapter. */
   readonly adapter?: string | undefined
   readonly memory_limit_mib?: number | undefined
+  readonly cache_type?: CacheType | undefined
   /** Tokens of a packed row. */
   readonly rowTokens: number
   readonly rollouts?: PlannedRollouts
@@ -58,19 +62,48 @@ export function grpoRun(
   }
 }
 
+/** The base as its header says it is. Throws AppError('model') for one that cannot be trained. */
+export async function plannedModel(base: string, backend: Backend): Promise<PlannedModel> {
+  const info = await readGguf(base)
+  return { backend, info, ...architectureOf(info), sharesWeights: backend.native.internal !== null }
+}
+
+/**
+ * What a recipe trains, from headers: rank and targets of the adapter it starts from, else the recipe's; `note` says where
+ * that is more than the run will take.
+ */
+export async function trainedBy(
+  { architecture }: Pick<PlannedModel, 'architecture'>,
+  { adapter, lora }: { readonly adapter?: string | undefined; readonly lora: LoraSettings }
+): Promise<{ trained: PlannedTraining; note: readonly string[] }> {
+  if (adapter === undefined)
+    return { trained: { kind: 'lora', r: lora.r, targets: targetModules(architecture, lora.target_modules) }, note: [] }
+  const all = modulesOf(architecture)
+  if (isPeftFolder(adapter)) {
+    const note = ['planned as if the folder’s adapter changed every linear layer']
+    return { trained: { kind: 'lora', r: peftRank(adapter), targets: all }, note }
+  }
+  const tensors = [...(await readGguf(adapter)).tensors]
+  const r = tensors.find(([name]) => name.endsWith('.lora_a'))?.[1].ne[1] ?? lora.r
+  const changed = (module: TargetModule): boolean =>
+    tensors.some(([name]) => name.endsWith(`.${architecture.linears[architecture.targets[module]!]}.lora_a`))
+  return { trained: { kind: 'lora', r, targets: all.filter(changed) }, note: [] }
+}
+
 /** Emits the plan and returns it. Throws AppError('memory') with the setting to change when it does not fit. */
-export function planTrainer(adapter: Adapter, run: PlannedRun, emit: Emit): Plan {
-  const { backend } = adapter.model
-  const plan = planOf(adapter.model, { kind: 'lora', r: adapter.r, targets: targetsOf(adapter) }, run)
+export function planTrainer(model: PlannedModel, trained: PlannedTraining, run: PlannedRun, emit: Emit): Plan {
+  const { backend } = model
+  const plan = planOf(model, trained, run)
   const free = `${(backend.freeAtOpen / 2 ** 20).toFixed(0)} MiB free`
   emit({ kind: 'plan', lines: [`device      ${deviceLine(backend)}, ${free}`, ...printPlan(plan)] })
   const { settings, ...rest } = requirePlan(plan)
   return { ...rest, settings: { ...settings, contextTokens: run.rollouts?.contextTokens ?? run.rowTokens } }
 }
 
-/** The plan of a run; computes and loads nothing. */
+/** The plan of a run; computes and loads nothing. Throws AppError('recipe') where its cache cannot hold the base's heads. */
 export function planOf(model: PlannedModel, trained: PlannedTraining, run: PlannedRun): Plan {
   const { backend, architecture, config, info } = model
+  if (run.cache_type) requireCache(config.headDim, run.cache_type)
   return planMemory(
     backend,
     { architecture, config, info },
@@ -87,29 +120,28 @@ export function planOf(model: PlannedModel, trained: PlannedTraining, run: Plann
   )
 }
 
-/** The projections that an adapter changes, in any layer: one that leaves layers out is planned a little too large. */
-function targetsOf({ model: { architecture }, pairs }: Adapter): TargetModule[] {
-  return modulesOf(architecture).filter((target) => {
-    const name = architecture.linears[architecture.targets[target]!]
-    return pairs.some((pair) => pair.target.endsWith(`.${name}`))
-  })
-}
+/** How an evaluation between steps samples. */
+export type PlannedAnswers = { readonly width: number; readonly cacheType: CacheType }
 
 /**
  * How many answers an evaluation samples at once between steps, in the room that is there once the trainer has released its
- * activations. Throws AppError('memory') when not even one fits.
+ * activations, and how it keeps keys and values: as asked, else in F16, in Q8_0 where only that leaves room for one. Throws
+ * AppError('memory') when not even one fits.
  */
 export function planAnswers(
   { backend, config }: Model,
   { heldBytes, limitBytes }: Plan,
-  answers: { readonly count: number; readonly contextTokens: number },
+  answers: { readonly count: number; readonly contextTokens: number; readonly cacheType?: CacheType | undefined },
   emit: Emit
-): number {
+): PlannedAnswers {
   const room = limitBytes - heldBytes
   const { count, contextTokens } = answers
-  const width = Math.min(count, widest(backend), widthWithin(config, { contextTokens }, room))
-  const bytes =
-    cacheBytes(config, { width: Math.max(1, width), contextTokens }) + decodingBytes(config, Math.max(1, width))
+  const fits = (type: CacheType): number => widthWithin(config, { contextTokens, cacheType: type }, room)
+  const smaller = fits('f16') < 1 && cacheHolds(config.headDim, 'q8_0')
+  const cacheType = answers.cacheType ?? (smaller ? 'q8_0' : 'f16')
+  const width = Math.min(count, widest(backend), fits(cacheType))
+  const one = { contextTokens, cacheType, width: Math.max(1, width) }
+  const bytes = cacheBytes(config, one) + decodingBytes(config, one.width)
   const mib = (value: number): string => (value / 2 ** 20).toFixed(1)
   if (width < 1) {
     throw new AppError(
@@ -118,7 +150,7 @@ export function planAnswers(
       'Lower max_completion_length, or set eval_samples: 0.'
     )
   }
-  const text = `evaluations sample ${width} answers at once in ${mib(bytes)} MiB, while the ${mib(room)} MiB of activations and what is spare are free`
+  const text = `evaluations sample ${width} answers at once, keys and values in ${cacheType}, in ${mib(bytes)} MiB, while the ${mib(room)} MiB of activations and what is spare are free`
   emit({ kind: 'log', level: 'info', text })
-  return width
+  return { width, cacheType }
 }

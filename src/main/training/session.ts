@@ -10,6 +10,7 @@ import type { Adapter } from '../engine/adapter.ts'
 import type { Backend } from '../engine/backend.ts'
 import { loadModel } from '../engine/model.ts'
 import type { Model } from '../engine/model.ts'
+import type { PlannedTraining } from '../engine/layer-scratch.ts'
 import type { Plan, PlannedSampling } from '../engine/memory-plan.ts'
 import { openDevice } from '../engine/open-device.ts'
 import { AdamW } from '../engine/optimizer.ts'
@@ -21,6 +22,8 @@ import { Trainer } from '../engine/trainer.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
+import { plannedModel, trainedBy } from './plan.ts'
+import type { PlannedModel } from './plan.ts'
 import { ROWS_FILE, tokenIndicesOf } from './token-rows.ts'
 
 export type SessionRecipe = {
@@ -34,6 +37,9 @@ export type SessionRecipe = {
   readonly lora: LoraSettings
   readonly optimizer: OptimizerSettings
 }
+
+/** Plans from the headers of base and adapter, before either is loaded. Throws AppError('memory') when nothing fits. */
+export type PlanFirst = (model: PlannedModel, trained: PlannedTraining) => RunPlan
 
 /** What a run is planned with; it keeps it when it is resumed, since other sizes would round differently. */
 export type RunPlan = Plan['settings'] & Partial<PlannedSampling>
@@ -59,7 +65,7 @@ export type Session = {
  */
 export async function openSession(
   recipe: SessionRecipe,
-  plan: (adapter: Adapter) => RunPlan,
+  plan: PlanFirst,
   emit: Emit,
   checkpoint?: Checkpoint
 ): Promise<Session> {
@@ -75,7 +81,7 @@ export async function openSession(
 async function openInto(
   held: Held,
   recipe: SessionRecipe,
-  plan: (adapter: Adapter) => RunPlan,
+  plan: PlanFirst,
   emit: Emit,
   checkpoint: Checkpoint | undefined
 ): Promise<Session> {
@@ -83,6 +89,9 @@ async function openInto(
   const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
   const threads = resumedThreads(recipe.threads, earlier?.threads, warn)
   const backend = held.own(await openDevice({ device: recipe.device, threads, emit }))
+  // before a byte of the weights: a base that has no room is refused with the setting to change
+  const sketch = await plannedModel(recipe.base, backend)
+  const planned = earlier ?? plan(sketch, (await trainedBy(sketch, recipe)).trained)
   const trainsRows = recipe.lora.trainable_token_indices.length > 0
   const model = held.own(await loadModel(recipe.base, backend, { writable: trainsRows }))
   const tokenIndices = tokenIndicesOf(model.vocabulary, recipe.lora)
@@ -90,7 +99,6 @@ async function openInto(
   const adapter = held.own(
     start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
   )
-  const planned: RunPlan = earlier ?? plan(adapter)
   const { forward, transposes } = planned
   const parameters = held.own(
     new Parameters(model, { kind: 'adapter', adapter }, { forward, transposes, tokenIndices })

@@ -8,9 +8,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
 import { seeded } from '../../shared/random.ts'
 import type { Metrics } from '../../shared/event.ts'
-import type { SftRecipe } from '../../shared/recipe.ts'
+import type { CacheType, SftRecipe } from '../../shared/recipe.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
-import type { Adapter } from '../engine/adapter.ts'
 import { pack } from '../engine/batch.ts'
 import type { PackedBatch } from '../engine/batch.ts'
 import { Held } from '../engine/ffi/owned.ts'
@@ -23,15 +22,16 @@ import type { Lesson } from './lessons.ts'
 import { sftLoss } from './loss.ts'
 import { memoryMetrics } from './memory-metrics.ts'
 import { planAnswers, planTrainer, sftRun } from './plan.ts'
+import type { PlannedAnswers } from './plan.ts'
 import { rehearse } from './rehearsal.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
 import { openSession, stateOf } from './session.ts'
-import type { RunPlan, Session } from './session.ts'
+import type { PlanFirst, Session } from './session.ts'
 import { saveRows } from './token-rows.ts'
 
-/** What a resumed run cannot derive from its step: tokens so far, and how many answers an evaluation samples at once. */
-type State = { readonly tokens: number; readonly answersWidth?: number }
+/** What a resumed run cannot derive from its step: tokens so far, and how evaluations sample. */
+type State = { readonly tokens: number; readonly answersWidth?: number; readonly answersCache?: CacheType }
 
 export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tell, signal, afterStep, runDir }) => {
   const run = openRun({ recipe, folder: runDir, resume, emit: tell, signal, endAfterStep: afterStep })
@@ -41,8 +41,8 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     emit({ kind: 'phase', name: 'loading' })
     const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
     let plan: Plan | undefined // of a fresh run; one that goes on keeps its own
-    const planned = (start: Adapter): RunPlan => {
-      plan = planTrainer(start, sftRun(recipe), emit)
+    const planned: PlanFirst = (base, trained) => {
+      plan = planTrainer(base, trained, sftRun(recipe), emit)
       return plan.settings
     }
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
@@ -79,17 +79,24 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     const batchOf = batchSource(lessons, recipe)
     const earlier = run.checkpoint && stateOf<State>(run.checkpoint)
     const answers = answersOf(heldOut, recipe)
-    const answersWidth =
-      earlier?.answersWidth ?? (plan && answers ? planAnswers(session.model, plan, answers, emit) : 1)
+    const fresh = plan && answers ? planAnswers(session.model, plan, answers, emit) : undefined
+    const size: PlannedAnswers = {
+      width: earlier?.answersWidth ?? fresh?.width ?? 1,
+      cacheType: earlier?.answersCache ?? fresh?.cacheType ?? 'f16'
+    }
     let seenTokens = earlier?.tokens ?? 0
-    const stateAt = (tokens: number): State => ({ tokens, answersWidth })
+    const stateAt = (tokens: number): State => ({
+      tokens,
+      answersWidth: size.width,
+      answersCache: size.cacheType
+    })
     const files = (): ReturnType<typeof session.files> => session.files(stateAt(seenTokens))
     /** The held-out score after a step, higher is better; undefined where none is due. */
     const measured = async (step: number, metrics: Metrics): Promise<number | undefined> => {
       const due = step === steps || (recipe.eval_steps !== undefined && step % recipe.eval_steps === 0)
       if (heldOut.length === 0 || !due) return undefined
       const evaluation = await run.measure(step, metrics, files, () =>
-        evaluate(heldOut, answersWidth, recipe, session, step, signal)
+        evaluate(heldOut, size, recipe, session, step, signal)
       )
       emit({ kind: 'evaluation', step, metrics: evaluation })
       return -evaluation['loss']!
@@ -182,17 +189,21 @@ async function heardNoCancel(signal: AbortSignal): Promise<void> {
 type Lessons = readonly Lesson[]
 
 /** The answers an evaluation samples; null where it samples none. */
-function answersOf(heldOut: Lessons, recipe: SftRecipe): { count: number; contextTokens: number } | null {
+function answersOf(
+  heldOut: Lessons,
+  recipe: SftRecipe
+): { count: number; contextTokens: number; cacheType: SftRecipe['cache_type'] } | null {
   const asked = heldOut.slice(0, recipe.eval_samples)
   if (asked.length === 0) return null
   const longest = asked.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
-  return { count: asked.length, contextTokens: longest + recipe.max_completion_length }
+  const contextTokens = longest + recipe.max_completion_length
+  return { count: asked.length, contextTokens, cacheType: recipe.cache_type }
 }
 
 /** Mean loss of the held-out lessons, and the mean length of answers sampled to some of their prompts. */
 async function evaluate(
   heldOut: Lessons,
-  width: number,
+  size: PlannedAnswers,
   recipe: SftRecipe,
   session: Session,
   step: number,
@@ -212,7 +223,7 @@ async function evaluate(
   const answers = answersOf(heldOut, recipe)
   if (!answers) return metrics
   trainer.release() // sampling takes the memory of the activations
-  const sampler = new Sampler(model, { width, contextTokens: answers.contextTokens })
+  const sampler = new Sampler(model, { ...size, contextTokens: answers.contextTokens })
   try {
     const { groups } = await sampler.generate(
       heldOut

@@ -159,6 +159,18 @@ describe('rules between keys', () => {
     expect(refusal(() => refuseImpossible(file, { contextTokens }))).toEqual(expected)
   })
 
+  test.each([
+    ['sft', `${SFT}\ncache_type: q8_0`],
+    ['grpo', `${GRPO}\ncache_type: q8_0`]
+  ])('%s: a cache that cannot hold the heads of the base', (_kind, text) => {
+    const file = parseRecipe(text, 'r.yaml')
+    const line = text.split('\n').length
+    expect(refusal(() => refuseImpossible(file, { headDim: 48 }))).toEqual([
+      `r.yaml:${line}: cache_type: "q8_0": must be f16: q8_0 holds blocks of 32 values, the heads of the base have 48`
+    ])
+    for (const facts of [{ headDim: 64 }, {}]) expect(() => refuseImpossible(file, facts)).not.toThrow()
+  })
+
   test('are checked without a file as well', () => {
     const { recipe } = parseRecipe(GRPO, 'r.yaml')
     expect(crossCheck(recipe, { contextTokens: 1000 }).map((problem) => problem.path)).toEqual([

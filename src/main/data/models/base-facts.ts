@@ -1,5 +1,6 @@
 /** What the header of a GGUF says, read in a tenth of a second and without native code. The engine checks the rest. */
 import { statSync } from 'node:fs'
+import type { GgufFileInfo } from 'node-llama-cpp'
 import { AppError } from '../../../shared/errors.ts'
 import type { BaseFacts } from '../prepare/recipe-checks.ts'
 
@@ -19,5 +20,13 @@ export async function readBaseFacts(path: string): Promise<BaseFacts> {
   const ends = [info.infoEndOffset ?? 0, ...(info.fullTensorInfo ?? []).map((tensor) => Number(tensor.fileOffset) + 1)]
   if (typeof contextTokens !== 'number' || contextTokens < 1) throw refuse('it does not say how long its context is')
   if (ends.some((end) => end > size)) throw refuse('it is cut off')
-  return { contextTokens }
+  return { contextTokens, headDim: headDimOf(info.architectureMetadata) }
+}
+
+/** Elements of a head as llama.cpp reads them; undefined where the header does not say one number. */
+function headDimOf(about: GgufFileInfo['architectureMetadata']): number | undefined {
+  const said: unknown = about.attention?.key_length
+  if (typeof said === 'number') return said
+  const [width, heads]: unknown[] = [about.embedding_length, about.attention?.head_count]
+  return typeof width === 'number' && typeof heads === 'number' && heads > 0 ? width / heads : undefined
 }

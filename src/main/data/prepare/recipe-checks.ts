@@ -2,12 +2,16 @@
  * Checks that need more than one key of a recipe, or a fact about the base. Pure: files and the GGUF are read elsewhere.
  * Rules are tables of `what must hold`; a broken one names the key to change.
  */
-import type { EvaluateRecipe, GrpoRecipe, Recipe, SftRecipe } from '../../../shared/recipe.ts'
+import type { CacheType, EvaluateRecipe, GrpoRecipe, Recipe, SftRecipe } from '../../../shared/recipe.ts'
 import type { KeyPath, Problem } from './recipe-problems.ts'
 import { valueAt } from './recipe-problems.ts'
 
 /** What is known of the base before it is loaded. */
-export type BaseFacts = { readonly contextTokens?: number | undefined }
+export type BaseFacts = {
+  readonly contextTokens?: number | undefined
+  /** Elements of one attention head. */
+  readonly headDim?: number | undefined
+}
 
 type Rule<R> = {
   readonly path: KeyPath
@@ -25,7 +29,18 @@ const windowRule: Rule<{ max_prompt_length: number; max_completion_length: numbe
     `max_prompt_length (${recipe.max_prompt_length}) + max_completion_length must be ${base.contextTokens} or less, the context of the base`
 }
 
+/** Values of a block of Q8_0, of which a head must have a whole number (ggml, QK8_0). */
+const Q8_BLOCK = 32
+
+const cacheRule: Rule<{ cache_type?: CacheType | undefined }> = {
+  path: ['cache_type'],
+  broken: (recipe, { headDim }) => recipe.cache_type === 'q8_0' && headDim !== undefined && headDim % Q8_BLOCK !== 0,
+  allowed: (_recipe, { headDim }) =>
+    `must be f16: q8_0 holds blocks of ${Q8_BLOCK} values, the heads of the base have ${headDim}`
+}
+
 const SFT_RULES: readonly Rule<SftRecipe>[] = [
+  cacheRule,
   {
     path: ['max_length'],
     broken: (recipe, base) => over(recipe.max_length, base),
@@ -47,6 +62,7 @@ const positiveLimit = (recipe: GrpoRecipe): number => recipe.reward.l_max ?? rec
 
 const GRPO_RULES: readonly Rule<GrpoRecipe>[] = [
   windowRule,
+  cacheRule,
   {
     path: ['minibatches'],
     broken: (recipe) => (recipe.prompts_per_step * recipe.num_generations) % recipe.minibatches !== 0,
@@ -92,6 +108,7 @@ const repeated = (names: readonly string[]): string[] => names.filter((name, i) 
 
 const EVALUATE_RULES: readonly Rule<EvaluateRecipe>[] = [
   windowRule,
+  cacheRule,
   {
     path: ['policies'],
     broken: (recipe) => repeated(recipe.policies.map((policy) => policy.name)).length > 0,

@@ -82,37 +82,41 @@ function addToKeys(g: Graph, into: Tensor, chunk: Chunk, gradients: Tensor): voi
  * Attention weights of one chunk [m, n, H]. Without a mask of its own (masks of a long sequence would cost T² memory) the
  * scores behind each query are struck out in place.
  */
-function weights(g: Graph, qc: Tensor, k: Tensor, chunk: Chunk, scale: number): Tensor {
+function weights(g: Graph, qc: Tensor, k: Tensor, chunk: Chunk, scale: number, stairs: () => Tensor): Tensor {
   const scores = g.mulMat(keysOf(g, k, chunk), qc)
   if (chunk.mask) return g.softMax(scores, chunk.mask, scale)
-  const causal = g.maskBehind(scores, scores.ne[0] - scores.ne[1])
+  const causal = g.maskBehind(scores, scores.ne[0] - scores.ne[1], stairs)
   if (!chunk.hiding) return g.softMax(causal, null, scale)
   const hiding = g.window(chunk.hiding, [scores.ne[0], 1, 1, 1], [KEY_GRAIN - chunk.before, 0, 0, 0])
   return g.softMax(g.add(causal, hiding), null, scale)
 }
 
-/**
- * F16 [T + Q, Q]: 0 down to row T + its column, −∞ behind it. The m rows from row T − (m − n) on are the mask of any n ≤ Q
- * queries that see, of m ≤ T keys, all up to themselves. Masks of each chunk would cost T² memory.
- */
-const stairsOf = (g: Graph, tokens: number, queries: number): Tensor =>
-  g.cast(g.maskBehind(g.fill(g.blank(tokens + queries, queries), 0), tokens), TYPE.F16)
+/** One mask that holds those of all chunks without one of their own, which would cost T² memory; made when it is asked for. */
+function stairsOf(g: Graph, tokens: number, chunks: readonly Chunk[]): () => Tensor {
+  const queries = Math.max(...chunks.map(({ start, end }) => end - start))
+  return once(() => g.stairs(tokens, queries))
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly it: T } | null = null
+  return () => (made ??= { it: make() }).it
+}
 
 /** The attention of one chunk in one operation [D, H, n]. */
-function fused(g: Graph, q: Tensor, k: Tensor, v: Tensor, chunk: Chunk, scale: number, stairs: () => Tensor): Tensor {
+function fused(g: Graph, q: Tensor, k: Tensor, v: Tensor, chunk: Chunk, scale: number, halves: () => Tensor): Tensor {
   const [headDim, heads, tokens] = q.ne
   const n = chunk.end - chunk.start
   const past = keyCount(chunk) - chunk.before - n
   const [first, ...others] = chunk.keys
   const seen = { ...chunk, keys: [{ start: first!.start + chunk.before, end: first!.end }, ...others] }
-  const mask = chunk.mask ?? g.window(stairs(), [past + n, n, 1, 1], [tokens - past, 0, 0, 0])
+  const mask = chunk.mask ?? g.window(halves(), [past + n, n, 1, 1], [tokens - past, 0, 0, 0])
   const queries = g.permute(g.window(q, [headDim, heads, n, 1], [0, 0, chunk.start, 0]), [0, 2, 1, 3])
   return g.flashAttention(queries, keysOf(g, k, seen), keysOf(g, v, seen), mask, scale)
 }
 
 /** The same by products and a softmax, whose scores are in memory [m, n, H]. */
-function inSteps(g: Graph, q: Tensor, k: Tensor, v: Tensor, chunk: Chunk, scale: number): Tensor {
-  const p = weights(g, chunkOf(g, q, chunk), k, chunk, scale)
+function inSteps(g: Graph, q: Tensor, k: Tensor, v: Tensor, chunk: Chunk, scale: number, stairs: () => Tensor): Tensor {
+  const p = weights(g, chunkOf(g, q, chunk), k, chunk, scale, stairs)
   const o = g.mulMat(keyRowsOf(g, g.transposed(v), chunk), p) // [D, n, H]
   return g.permute(o, [0, 2, 1, 3])
 }
@@ -130,14 +134,13 @@ export function attention(
   out: Tensor
 ): Tensor {
   const [headDim, heads, tokens] = q.ne
-  const queries = Math.max(...chunks.map(({ start, end }) => end - start))
-  let made: Tensor | null = null
-  const stairs = (): Tensor => (made ??= stairsOf(g, tokens, queries))
+  const stairs = stairsOf(g, tokens, chunks)
+  const halves = once(() => g.cast(stairs(), TYPE.F16))
   for (const chunk of chunks) {
     const n = chunk.end - chunk.start
     const o = isFused(g.backend, headDim, chunk)
-      ? fused(g, q, k, v, chunk, scale, stairs)
-      : inSteps(g, q, k, v, chunk, scale) // [D, H, n]
+      ? fused(g, q, k, v, chunk, scale, halves)
+      : inSteps(g, q, k, v, chunk, scale, stairs) // [D, H, n]
     const into = g.window(out, [out.ne[0], n, 1, 1], [0, chunk.start, 0, 0])
     g.run(g.cpy(o, g.reshape(into, headDim, heads, n)))
   }
@@ -164,13 +167,14 @@ export function attentionBack(
   const rep = heads / keyHeads
   const kRows = g.transposed(k) // [T, D, K]
   const dOutHeads = g.reshape(dOut, headDim, heads, tokens)
+  const stairs = stairsOf(g, tokens, chunks)
   g.run(g.fill(scratch.dk, 0))
   g.run(g.fill(scratch.dv, 0))
   for (const chunk of chunks) {
     const n = chunk.end - chunk.start
     const m = keyCount(chunk)
     const qc = chunkOf(g, q, chunk)
-    const p = weights(g, qc, k, chunk, scale) // [m, n, H]
+    const p = weights(g, qc, k, chunk, scale, stairs) // [m, n, H]
     const dOc = chunkOf(g, dOutHeads, chunk) // [D, n, H]
     const dS = g.softMaxBack(g.mulMat(keysOf(g, v, chunk), dOc), p, scale) // [m, n, H]
     const dQc = g.mulMat(keyRowsOf(g, kRows, chunk), dS) // [D, n, H]

@@ -52,6 +52,7 @@ export const GGML_BASE = {
   rms_norm: 'void* ggml_rms_norm(void*, void*, float)',
   rms_norm_back: 'void* ggml_rms_norm_back(void*, void*, void*, float)',
   diag_mask_inf: 'void* ggml_diag_mask_inf(void*, void*, int)',
+  tri: 'void* ggml_tri(void*, void*, int)',
   soft_max_ext: 'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
   soft_max_ext_back: 'void* ggml_soft_max_ext_back(void*, void*, void*, float, float)',
   flash_attn_ext: 'void* ggml_flash_attn_ext(void*, void*, void*, void*, void*, float, float, float)',

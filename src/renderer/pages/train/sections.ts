@@ -53,7 +53,7 @@ const RULES: readonly Rule[] = [
   {
     title: 'Sampling',
     says: 'how answers are drawn',
-    names: ['sampling', 'dynamic_sampling', 'max_refills', 'rollout_width', 'lenient'],
+    names: ['sampling', 'dynamic_sampling', 'max_refills', 'rollout_width', 'cache_type', 'lenient'],
     open: false
   },
   {

@@ -1,7 +1,7 @@
 /**
  * One step in a process of its own: prints the peak that the plan says and the one the kernel saw (Linux), as JSON.
  *
- *   node test/model/memory.fixture.ts '{"base":"base.gguf","tokens":512,"keep":"all","transposes":"cached"}'
+ *   node test/engine/memory-peak.fixture.ts '{"base":"base.gguf","tokens":512,"keep":"all","transposes":"cached"}'
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { LoraSettings } from '../../src/shared/recipe.ts'
@@ -61,7 +61,7 @@ for (let limitBytes = 1e12; ; limitBytes = plan.totalBytes - 1) {
 const parameters = new Parameters(model, { kind: 'adapter', adapter }, plan.settings)
 const trainer = new Trainer(parameters, plan.settings)
 const optimizer = new AdamW(parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 })
-const ids = Int32Array.from({ length: tokens }, (_, i) => (i * 7919) % 40000)
+const ids = Int32Array.from({ length: tokens }, (_, i) => (i * 7919) % Math.min(40000, model.config.vocabulary))
 const sampler = rollouts && new Sampler(model, { width: rollouts.width, contextTokens: rollouts.contextTokens })
 await sampler?.generate([{ prompt: ids.subarray(0, 200), seeds: Array.from({ length: width! }, (_, i) => `${i}`) }], {
   sampling: { temperature: 1, top_k: 0, top_p: 1, min_p: 0 },

@@ -1,0 +1,72 @@
+/** The memory of answering: how many answers are sampled at once, how keys and values are kept, and whether that fits. */
+import { AppError } from '../../shared/errors.ts'
+import type { CacheType, EvaluateRecipe } from '../../shared/recipe.ts'
+import { cacheHolds, requireCache } from '../engine/cache-types.ts'
+import { dataBytes } from '../engine/gguf.ts'
+import { processBytes } from '../engine/memory-sizes.ts'
+import type { Model } from '../engine/model.ts'
+import { cacheBytes, decodingBytes, memoryLimit, widest, widthWithin } from '../engine/sampling-memory.ts'
+
+/** `count` answers are asked for; a width or a cache named here stays. */
+export type Answering = {
+  readonly count: number
+  readonly contextTokens: number
+  readonly width?: number | undefined
+  readonly cacheType?: CacheType | undefined
+}
+
+export type AnsweringPlan = {
+  readonly width: number
+  readonly cacheType: CacheType
+  readonly bytes: Readonly<Record<'weights' | 'process' | 'KV cache' | 'decoding', number>>
+  readonly totalBytes: number
+  readonly limitBytes: number
+  readonly fits: boolean
+}
+
+/**
+ * As many at once as are of use, in half of the memory allowed at most and beside the weights; in F16, in Q8_0 where not one
+ * would fit otherwise. Loads nothing. Throws AppError('recipe') where the cache asked for cannot hold the base's heads.
+ */
+export function planAnswering(
+  { backend, config, info }: Pick<Model, 'backend' | 'config' | 'info'>,
+  { count, contextTokens, ...asked }: Answering,
+  limitMiB?: number
+): AnsweringPlan {
+  if (asked.cacheType) requireCache(config.headDim, asked.cacheType)
+  const limitBytes = memoryLimit(backend, limitMiB)
+  const weights = [...info.tensors.values()].reduce((sum, tensor) => sum + dataBytes(tensor), 0)
+  const process = backend.isCpu ? processBytes(config) : 0
+  const room = Math.min(limitBytes / 2, limitBytes - weights - process)
+  const fitting = (cacheType: CacheType): number => widthWithin(config, { contextTokens, cacheType }, room)
+  const smaller = fitting('f16') < 1 && fitting('q8_0') > 0 && cacheHolds(config.headDim, 'q8_0')
+  const cacheType = asked.cacheType ?? (smaller ? 'q8_0' : 'f16')
+  const width = asked.width ?? Math.max(1, Math.min(widest(backend), count, fitting(cacheType)))
+  const bytes = {
+    weights,
+    process,
+    'KV cache': cacheBytes(config, { contextTokens, cacheType, width }),
+    decoding: decodingBytes(config, width)
+  }
+  const totalBytes = Object.values(bytes).reduce((sum, it) => sum + it, 0)
+  return { width, cacheType, bytes, totalBytes, limitBytes, fits: totalBytes <= limitBytes }
+}
+
+/** Throws AppError('memory') with the setting to change when the plan does not fit. */
+export function requireAnswering(
+  { width, bytes, totalBytes, limitBytes, fits }: AnsweringPlan,
+  recipe: Pick<EvaluateRecipe, 'rollout_width'>
+): void {
+  if (fits) return
+  const mib = (value: number): string => (value / 2 ** 20).toFixed(1)
+  const held = bytes.weights + bytes.process
+  throw new AppError(
+    'memory',
+    `sampling ${width === 1 ? 'one answer' : `${width} answers at once`} needs ${mib(totalBytes)} MiB, ${mib(limitBytes)} MiB are allowed`,
+    held > limitBytes
+      ? 'Choose a smaller base or raise memory_limit_mib.'
+      : recipe.rollout_width !== undefined && width > 1
+        ? `Lower rollout_width (${width}) or max_completion_length.`
+        : 'Lower max_completion_length or max_prompt_length, or raise memory_limit_mib.'
+  )
+}
