@@ -56,7 +56,7 @@ export default defineConfig({
       {
         test: {
           name: 'slow',
-          include: ['test/engine/**/*.slow.test.ts'],
+          include: ['test/engine/**/*.slow.test.ts', 'test/package/**/*.slow.test.ts'],
           ...native,
           testTimeout: 900_000,
           sequence: { groupOrder: 2 }

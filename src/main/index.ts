@@ -5,13 +5,15 @@ import { RPCHandler } from '@orpc/server/message-port'
 import { defaultWorkspace, openHost } from './ipc/host.ts'
 import type { Host } from './ipc/host.ts'
 import { createRouter, handlerOptions } from './ipc/router.ts'
-import { keepCrashReports, notify, onlyInstance, showInFolder, sleepGuard } from './window/desktop.ts'
+import { beKnown, keepCrashReports, notify, onlyInstance, showInFolder, sleepGuard } from './window/desktop.ts'
+import type { Told } from './window/desktop.ts'
 import { setMenu } from './window/menu.ts'
 import { placeOfArguments, placeOfFile } from './window/places.ts'
 import { openWindow } from './window/window.ts'
 import type { AppWindow } from './window/window.ts'
 
 keepCrashReports()
+beKnown()
 let shown: AppWindow | null = null
 let waiting: string | null = placeOfArguments(process.argv)
 const go = (place: string | null): void => {
@@ -19,7 +21,7 @@ const go = (place: string | null): void => {
   else shown.go(place ?? '#/home')
 }
 
-if (onlyInstance((args) => go(placeOfArguments(args)))) {
+if (onlyInstance((args, folder) => go(placeOfArguments(args, folder)))) {
   app.on('open-file', (event, path) => {
     event.preventDefault()
     go(placeOfFile(path))
@@ -34,10 +36,19 @@ async function start(): Promise<void> {
   app.setAppLogsPath()
   const host = opened()
   if (host === null) return app.exit(1)
+  process.on('uncaughtExceptionMonitor', (error) => host.log(`the host met an error: ${error.stack ?? String(error)}`))
   endWith(host)
   const handler = new RPCHandler(createRouter(host), handlerOptions(host))
   setMenu(() => shown?.window ?? null, go, host.options.workspace)
-  shown = await openWindow((port) => handler.upgrade(port), waiting)
+  shown = await openWindow({
+    serve: (port) => handler.upgrade(port),
+    first: waiting,
+    onPageGone: (reason, again) => {
+      host.log(`the page's process ended: ${reason}`)
+      const what = `The window's page ended (${reason}) again and again. Runs go on; start the app anew to see them.`
+      if (!again) dialog.showErrorBox('Reasonsmith', what)
+    }
+  })
   shown.window.on('closed', () => (shown = null))
 }
 
@@ -47,6 +58,9 @@ const unpacked = (path: string): string => path.replace(/app\.asar(?=[\\/])/, 'a
 function opened(): Host | null {
   try {
     const awake = sleepGuard()
+    const tell = (what: Told): void => {
+      if (host.settings().notifications && shown?.window.isFocused() !== true) notify(what)
+    }
     const host = openHost({
       workspace: defaultWorkspace(),
       workerPath: unpacked(join(import.meta.dirname, 'worker.js')),
@@ -55,10 +69,10 @@ function opened(): Host | null {
       onBusy: awake,
       showInFolder,
       onEnded: (run) => {
-        if (!host.settings().notifications || shown?.window.isFocused() === true) return
         const title = run.how === 'done' ? `${run.name} is done` : `${run.name}: ${run.how ?? 'ended'}`
-        notify({ title, body: (run.reason ?? '').split('\n')[0] ?? '', onClick: () => go(`#/runs/${run.id}`) })
-      }
+        tell({ title, body: (run.reason ?? '').split('\n')[0] ?? '', onClick: () => go(`#/runs/${run.id}`) })
+      },
+      onTrouble: (body) => tell({ title: 'Reasonsmith is in trouble', body, onClick: () => go('#/home') })
     })
     return host
   } catch (error) {

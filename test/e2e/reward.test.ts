@@ -44,4 +44,38 @@ describeApp('the reward workbench', () => {
     await expect.poll(() => page.getByRole('list', { name: 'Advantages' }).innerText()).toContain('+0.707')
     expect(tab.errors).toEqual([])
   })
+
+  test('a rollout is taken from its run with its right answer, its limit, its settings and its group', async () => {
+    const { origin } = app
+    await visit(page, origin, '')
+    await page.getByRole('button', { name: 'Short demo' }).click()
+    await page.waitForURL(/#\/runs\/\w+/)
+    const run = /runs\/(\w+)/.exec(page.url())![1]!
+    await page.getByText('Done', { exact: true }).first().waitFor({ timeout: 400_000 })
+    const last = async (row: number): Promise<void> => visit(page, origin, `runs/${run}?tab=groups&rollout=${row}`)
+    for (const row of [0, 1, 3]) {
+      await last(row)
+      const said = page.getByRole('row', { name: /^reward: the sum of the contributions/ }).getByRole('cell')
+      const recorded = Number((await said.innerText()).replace('−', '-'))
+      await page.getByRole('link', { name: 'Take its reward apart' }).click()
+      await page.getByText(new RegExp(`answer ${row + 1}: `)).waitFor()
+      await expect.poll(async () => Math.abs(Number((await reward()).replace('−', '-')) - recorded)).toBeLessThan(0.002)
+      expect(await page.getByRole('textbox', { name: 'Right answer' }).inputValue()).not.toBe('')
+      const advantages = page.getByRole('list', { name: 'Advantages' }).getByRole('listitem')
+      expect(await advantages.count()).toBe(4)
+      expect(await advantages.nth(row).getAttribute('aria-current')).toBe('true')
+    }
+    await bothThemes(page, 'reward-rollout')
+    await page.reload()
+    await page.getByText(/answer 4: /).waitFor()
+    // What is written then is no longer that rollout.
+    await page.getByRole('textbox', { name: 'Completion' }).fill('<think>so</think>\\boxed{1}')
+    await expect.poll(() => page.getByText(/answer 4: /).count()).toBe(0)
+    await page.getByRole('button', { name: 'Pick from a run' }).click()
+    await page.getByRole('dialog').getByLabel('Run').click()
+    await page.getByRole('option').first().click()
+    await page.getByRole('dialog').getByRole('listitem').nth(1).getByRole('button').click()
+    await page.getByText(/answer 2: /).waitFor()
+    expect(tab.errors).toEqual([])
+  }, 460_000)
 })

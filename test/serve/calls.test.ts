@@ -1,5 +1,5 @@
 /** Calls of the page at their edges: where what it asks for goes, and what it no longer waits for. */
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { datasetCalls } from '../../src/main/ipc/datasets.ts'
@@ -93,4 +93,34 @@ test('an import that nobody waits for any more leaves nothing', async () => {
   await expect(going).rejects.toMatchObject({ name: 'AbortError' })
   expect(await call.list({ trashed: false }, NOBODY)).toEqual([])
   expect(readdirSync(host.at('datasets'))).toEqual([])
+})
+
+test('a dropped file goes once its rows are kept, or after a day that nobody imports it; a person’s own stays', async () => {
+  const host = opened()
+  const row = JSON.stringify({ prompt: 'p', solution: '1' })
+  const base64 = Buffer.from(row).toString('base64')
+  const call = datasetCalls(host)
+  const piece = { name: 'a.jsonl', offset: 0, base64, last: true }
+  const { path } = await call.upload({ ...piece, upload: 'first-one' }, NOBODY)
+  const own = join(workspace(), 'own.jsonl')
+  writeFileSync(own, row)
+  const asked = {
+    name: 'a',
+    format: 'prompt_solution',
+    mapping: { prompt: 'prompt', solution: 'solution' }
+  } as const
+  for (const from of [path!, own]) await call.import({ ...asked, path: from }, NOBODY)
+  expect([existsSync(path!), existsSync(own)]).toEqual([false, true])
+
+  const { path: left } = await call.upload({ ...piece, upload: 'looked-at-only' }, NOBODY)
+  await call.upload({ ...piece, upload: 'broken-off', last: false }, NOBODY)
+  const uploads = host.at('uploads')
+  expect(readdirSync(uploads)).toHaveLength(2)
+  datasetCalls(host)
+  expect(readdirSync(uploads)).toHaveLength(2)
+  const yesterday = new Date(Date.now() - 25 * 3600_000)
+  for (const name of readdirSync(uploads)) utimesSync(join(uploads, name), yesterday, yesterday)
+  datasetCalls(host)
+  expect(existsSync(left!)).toBe(false)
+  expect(readdirSync(uploads)).toEqual([])
 })

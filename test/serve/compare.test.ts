@@ -124,3 +124,20 @@ test('what was tested once is not tested again; who no longer waits gets nothing
   expect(renamed[0]!.verdict).toContain('renamed')
   expect(looks).toBe(before)
 })
+
+test('few tasks that differ all one way: the interval leaves zero out, the test does not tell them apart, nor do the words', async () => {
+  const stage = (name: string, right: number): StageResult => ({
+    stage: name,
+    taskset: 'sums',
+    items: Array.from({ length: 24 }, (_, i) => ({
+      taskId: `t${i}`,
+      runs: [{ correct: i < right, length: 10, stop: 'eos', verdict: i < right ? 'correct' : 'wrong' }]
+    }))
+  })
+  const pair = (right: number) => ({ from: stage('SFT', 6), to: stage('GRPO', right), a: 'SFT', b: 'GRPO' })
+  const [few, many] = await testsOf([pair(2), pair(0)])
+  expect(few!.high).toBeLessThan(0)
+  expect(few!.p).toBeCloseTo(0.125, 12) // four tasks of one sign: 2 of 16 signings
+  expect(few).toMatchObject({ distinguishable: false, verdict: expect.stringContaining('is not distinguishable from') })
+  expect(many).toMatchObject({ distinguishable: true, verdict: expect.stringContaining('worse than SFT') })
+})

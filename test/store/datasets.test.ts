@@ -114,3 +114,14 @@ test('the trash keeps a dataset', async () => {
   store.datasets.trash(id, null)
   expect(store.datasets.list(false)).toHaveLength(1)
 })
+
+test('the count of a search is not one of an earlier dataset that had its number', async () => {
+  const { store, write } = opened()
+  const asked = { offset: 0, limit: 1, search: 'apples', onlyDuplicates: false }
+  const first = await write(rowsOf(10))
+  expect([0, 5].map((offset) => store.datasets.rows(first.number, { ...asked, offset }).total)).toEqual([10, 10])
+  await store.datasets.delete(first.id)
+  const second = await write(rowsOf(4))
+  expect(second.number).toBe(first.number)
+  expect(store.datasets.rows(second.number, asked).total).toBe(4)
+})

@@ -1,9 +1,13 @@
 /** What a package of the desktop app would hold, as far as it can be told without Electron's binary. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join, matchesGlob, relative, sep } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
+import { programOf } from '../../src/main/files/program.ts'
+import { placeOfFile } from '../../src/main/window/places.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const config = parse(readFileSync(join(ROOT, 'electron-builder.yml'), 'utf8')) as {
@@ -11,6 +15,10 @@ const config = parse(readFileSync(join(ROOT, 'electron-builder.yml'), 'utf8')) a
   asarUnpack: string[]
   publish: unknown
   electronFuses: Record<string, boolean>
+  extraMetadata: { desktopName: string }
+  icon: string
+  appId: string
+  fileAssociations: { ext: string; mimeType?: string }[]
   linux: { target: string[] }
 }
 const { main, dependencies, devDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
@@ -65,6 +73,38 @@ describe('the package', () => {
     for (const name of ['better-sqlite3', 'node-llama-cpp'])
       expect(native.some((file) => file.includes(name))).toBe(true)
     expect(native.filter((file) => !matches(file, unpacked))).toEqual([])
+  })
+
+  test('lets the worker be told that it is a module, and the host find it beside the archive', () => {
+    expect(matches('package.json', config.asarUnpack)).toBe(true)
+    const unpacked = mkdtempSync(join(tmpdir(), 'package-'))
+    const main = join(unpacked, 'app.asar.unpacked/out/main')
+    mkdirSync(main, { recursive: true })
+    writeFileSync(join(main, 'symbolic-worker.js'), '')
+    const from = pathToFileURL(join(unpacked, 'app.asar/out/main/chunks/equality.js')).href
+    expect(fileURLToPath(programOf('symbolic-worker', from))).toBe(join(main, 'symbolic-worker.js'))
+    rmSync(unpacked, { recursive: true })
+  })
+
+  test('leaves out nothing that node-llama-cpp reads at its start', () => {
+    const left = config.files.filter((pattern) => pattern.startsWith('!')).map((pattern) => pattern.slice(1))
+    const read = ['binariesGithubRelease.json', 'llama.cpp.info.json']
+    for (const name of read) {
+      const path = `node_modules/node-llama-cpp/llama/${name}`
+      expect([path, existsSync(join(ROOT, path)), matches(path, left)]).toEqual([path, true, false])
+    }
+  })
+
+  test('is known to the desktop: an icon, a name for its windows, files it opens', () => {
+    const icon = readFileSync(join(ROOT, config.icon))
+    expect([icon.toString('latin1', 1, 4), icon.readUInt32BE(16), icon.readUInt32BE(20)]).toEqual(['PNG', 1024, 1024])
+    expect(config.extraMetadata.desktopName).toMatch(/^[a-z.]+$/)
+    expect(readFileSync(join(ROOT, 'src/main/window/desktop.ts'), 'utf8')).toContain(`'${config.appId}'`)
+    for (const { ext, mimeType } of config.fileAssociations) {
+      // Linux knows no association without a media type.
+      expect([ext, mimeType]).toEqual([ext, expect.stringMatching(/^application\/[\w-]+$/)])
+      expect(placeOfFile(`a.${ext}`)).not.toBeNull()
+    }
   })
 
   test('holds what the host and the worker import, none of it a tool of development only', () => {

@@ -80,8 +80,9 @@ export async function testsOf(pairs: readonly Pair[], signal?: AbortSignal): Pro
     }
     if (test === null) continue
     const { difference, interval, p } = test
-    const { text } = distinguishable(test, a, b)
-    tests.push({ taskset: from.taskset, a, b, difference, low: interval.low, high: interval.high, p, verdict: text })
+    const { yes, text } = distinguishable(test, a, b)
+    const { low, high } = interval
+    tests.push({ taskset: from.taskset, a, b, difference, low, high, p, distinguishable: yes, verdict: text })
   }
   return tests
 }

@@ -1,12 +1,12 @@
 /** Datasets: a dropped file, its format, its rows. */
-import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import { seeded } from '../../shared/random.ts'
 import type { Issue } from '../../shared/contract/call.ts'
 import type { DatasetSummary } from '../../shared/contract/datasets.ts'
-import { containerOf, readRows } from '../data/datasets/containers.ts'
-import type { SourceRow } from '../data/datasets/containers.ts'
+import { containerOf, hasLines, readRows } from '../data/datasets/containers.ts'
+import type { Container, SourceRow } from '../data/datasets/containers.ts'
 import { convertRow, detectFormat, knownRoles, useOf } from '../data/datasets/formats.ts'
 import { writeDataset } from '../data/datasets/write.ts'
 import type { DatasetRecord } from '../data/store/datasets.ts'
@@ -14,6 +14,7 @@ import type { Calls } from './calls.ts'
 import type { Host } from './host.ts'
 import { histogramOf } from './length-histogram.ts'
 import { refuseRead } from './readers.ts'
+import { forgetOldUploads, forgetUpload, takePiece } from './uploads.ts'
 
 const CHECKED_ROWS = 200
 const SHOWN_ROWS = 10
@@ -24,6 +25,8 @@ const MOST_EXPORT_BYTES = 256 * 2 ** 20
 
 export function datasetCalls(host: Host): Calls<'datasets'> {
   const store = host.store.datasets
+  const uploads = host.at('uploads')
+  forgetOldUploads(uploads)
   const existing = (id: string): DatasetRecord => {
     const found = store.get(id)
     if (found === undefined) throw new AppError('usage', 'there is no such dataset', 'Look at the list of datasets.')
@@ -74,28 +77,11 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
 
   return {
     list: ({ trashed }) => store.list(trashed).map(summaryOf),
-    upload: ({ name, upload, offset, base64, last }) => {
-      const path = host.at(
-        'uploads',
-        `${upload.replaceAll(/[^\w-]/g, '')}-${basename(name).replaceAll(/[^\w.-]/g, '_')}`
-      )
-      const partial = `${path}.partial`
-      const size = statSync(partial, { throwIfNoEntry: false })?.size ?? 0
-      if (offset !== size)
-        throw new AppError(
-          'usage',
-          `the upload is at byte ${size}, a piece for byte ${offset} came`,
-          'Drop the file again.'
-        )
-      appendFileSync(partial, Buffer.from(base64, 'base64'))
-      if (!last) return { path: null }
-      renameSync(partial, path)
-      return { path }
-    },
+    upload: (piece) => ({ path: takePiece(uploads, piece) }),
     preview: async ({ path, format: asked, mapping: given }) => {
       const container = containerOf(path)
       const read: { line: number; row: SourceRow }[] = []
-      const issues: Issue[] = []
+      const issues: { line: number; message: string }[] = []
       let checked = 0
       for await (const one of readRows(path, container)) {
         checked++
@@ -130,7 +116,10 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
           problem: made !== null && 'problem' in made ? made.problem : null
         })),
         checked,
-        issues: issues.sort((a, b) => (a.line ?? 0) - (b.line ?? 0)).slice(0, KEPT_ISSUES)
+        issues: issues
+          .sort((a, b) => a.line - b.line)
+          .slice(0, KEPT_ISSUES)
+          .map(({ line, message }) => issueAt(container, line, message))
       }
     },
     import: async ({ path, name, format, mapping }, signal) => {
@@ -139,7 +128,7 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
       let leftOutTotal = 0
       const leave = (line: number, message: string): void => {
         leftOutTotal++
-        if (leftOut.length < KEPT_ISSUES) leftOut.push({ line, message })
+        if (leftOut.length < KEPT_ISSUES) leftOut.push(issueAt(container, line, message))
       }
       async function* bodies(): AsyncIterable<Readonly<Record<string, unknown>>> {
         for await (const one of readRows(path, container)) {
@@ -160,8 +149,9 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
         nothing: () =>
           leftOut[0] === undefined
             ? 'the file holds none'
-            : `line ${leftOut[0].line}: ${leftOut[0].message} (${leftOutTotal} rows like this or otherwise unfit)`
+            : `${leftOut[0].line === undefined ? '' : `line ${leftOut[0].line}: `}${leftOut[0].message} (${leftOutTotal} rows like this or otherwise unfit)`
       })
+      forgetUpload(uploads, path)
       host.changed('datasets')
       return { dataset: summaryOf(made), leftOut, leftOutTotal }
     },
@@ -236,6 +226,10 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
     emptyTrash: () => deleteAll(store.list(true))
   }
 }
+
+/** JSON may stand in one line and Parquet has none: there a row is named by its number. */
+const issueAt = (container: Container, line: number, message: string): Issue =>
+  hasLines(container) ? { line, message } : { message: `row ${line}: ${message}` }
 
 const summaryOf = (row: DatasetRecord): DatasetSummary => ({
   id: row.id,

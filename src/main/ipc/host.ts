@@ -29,6 +29,8 @@ export type HostOptions = {
   /** Called while jobs run and when they no longer do: keeps the machine awake. */
   readonly onBusy?: (busy: boolean) => void
   readonly onEnded?: (run: RunRow) => void
+  /** Something went wrong that no run's end tells, e.g. a full disk. */
+  readonly onTrouble?: (what: string) => void
   /** Opens the desktop's file manager at a path that is there; left out where there is no desktop. */
   readonly showInFolder?: (path: string) => void
   /** Time between backups, milliseconds. */
@@ -87,6 +89,11 @@ export function openHost(options: HostOptions): Host {
     versions[kind]++
     changes.tell('app')
   }
+  const trouble = (what: string): void => {
+    notices.push(what)
+    changes.tell('app')
+    options.onTrouble?.(what)
+  }
   const log = logger(at('logs', 'host.log'))
   const settings = (): Settings =>
     Settings.parse({ ...DEFAULTS, ...store.settings.get<Partial<Settings>>('settings', {}) })
@@ -106,8 +113,7 @@ export function openHost(options: HostOptions): Host {
     },
     onTrouble: (what) => {
       log(what)
-      notices.push(what)
-      changes.tell('app')
+      trouble(what)
     },
     freeDevice: async () => {
       for (const release of releases) await release()
@@ -129,7 +135,7 @@ export function openHost(options: HostOptions): Host {
       backedUpEvents = events
     } catch (error) {
       log(`the backup failed: ${String(error)}`)
-      notices.push(`The backup of the record failed: ${String(error)}`)
+      trouble(`The backup of the record failed: ${String(error)}`)
     }
   }
   const backups = setInterval(() => void backUp(), options.backupEveryMs ?? BACKUP_EVERY_MS)

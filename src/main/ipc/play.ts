@@ -8,6 +8,7 @@ import { groupAdvantages } from '../reasoning/advantage.ts'
 import type { Calls } from './calls.ts'
 import type { Host } from './host.ts'
 import { createPlayground } from './playground.ts'
+import { rolloutReader } from './recorded-rollout.ts'
 import { explainReward } from './reward-explanation.ts'
 import { traceFileName, traceHtml } from './trace-html.ts'
 
@@ -68,6 +69,7 @@ export function playCalls(host: Host): Calls<'play'> {
       const trace = saved(id)
       return { name: traceFileName(trace), html: traceHtml(trace) }
     },
+    rollout: rolloutReader(host),
     explainReward: (asked) => explainReward(asked, equality.compare),
     advantages: ({ rewards, scale_rewards }) => {
       const { std, std_epsilon } = DEFAULTS

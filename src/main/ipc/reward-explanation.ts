@@ -12,6 +12,8 @@ import { explainJudgementWith } from '../reasoning/verdict.ts'
 export type RewardRequest = {
   readonly completion: string
   readonly solution: string
+  readonly check?: Task['check']
+  readonly tokens?: readonly string[] | undefined
   readonly lengthTokens?: number | undefined
   readonly max_completion_length: number
   readonly ended: boolean
@@ -25,11 +27,13 @@ const CURVE_POINTS = 128
 export async function explainReward(asked: RewardRequest, symbolic: Symbolic): Promise<RewardExplanation> {
   const settings = resolveReward(asked.reward, asked.max_completion_length)
   const trace = parseTaggedText(asked.completion, { open: asked.openThink, close: asked.closeThink })
-  const task: Task = { id: '', source: '', prompt: '', solution: asked.solution, check: { kind: 'equal' } }
+  const check = asked.check ?? { kind: 'equal' }
+  const task: Task = { id: '', source: '', prompt: '', solution: asked.solution, check }
   const { verdict, extraction, comparison } = await explainJudgementWith(task, trace.answer, symbolic)
 
-  // Without a vocabulary, words and signs stand for tokens; a length that is given holds for the cosine.
-  const pieces = piecesOf(asked.completion)
+  // Where the tokens are not known, words and signs stand for them; a length that is given holds for the cosine.
+  const pieces = numbered(asked.tokens ?? asked.completion.match(WORDS_AND_SIGNS) ?? [])
+  const counted = asked.tokens === undefined ? 'words and signs' : 'tokens'
   const length = asked.lengthTokens ?? pieces.length
   const response = {
     correct: verdict.kind === 'correct',
@@ -46,7 +50,17 @@ export async function explainReward(asked: RewardRequest, symbolic: Symbolic): P
       extraction.kind === 'answer'
         ? { value: extraction.raw, by: extraction.by }
         : { value: null, by: `nothing found: ${extraction.why}` },
-    equality: stepsOf(comparison, asked.solution, extraction.kind === 'answer' ? extraction.raw : ''),
+    equality:
+      check.kind === 'family'
+        ? [
+            {
+              step: `the rule of ${check.family}`,
+              left: asked.solution,
+              right: extraction.kind === 'answer' ? extraction.raw : trace.answer,
+              outcome: `${verdict.kind}: any answer that keeps the task's rule is right, not only the known one`
+            }
+          ]
+        : stepsOf(comparison, asked.solution, extraction.kind === 'answer' ? extraction.raw : ''),
     verdict: verdict.kind === 'unreadable' ? `unreadable: ${verdict.why}` : verdict.kind,
     lengthTokens: length,
     components: [
@@ -55,7 +69,7 @@ export async function explainReward(asked: RewardRequest, symbolic: Symbolic): P
         name: 'repetition',
         formula: '−max(repeated n-grams / n-grams, most frequent / (length / n)), 0 when none is repeated too often',
         numbers:
-          `${settings.ngram}-grams over ${pieces.length} words and signs: ${repetition.repeatedTypes} of ` +
+          `${settings.ngram}-grams over ${pieces.length} ${counted}: ${repetition.repeatedTypes} of ` +
           `${repetition[settings.repetitionDenominator]} occur more than ${settings.ngramThreshold} times, the most frequent ` +
           `${repetition.maxCount} times; terms ${round(repetition.term1)} and ${round(repetition.term2)}`,
         score: repetition.value,
@@ -112,12 +126,14 @@ function curveOf(settings: ResolvedReward, limit: number): RewardExplanation['cu
   return { length, correct: by(true), wrong: by(false) }
 }
 
-/** Words and signs as numbers, equal ones alike. */
-function piecesOf(text: string): number[] {
+const WORDS_AND_SIGNS = /[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu
+
+/** Texts as numbers, equal ones alike. */
+function numbered(texts: readonly string[]): number[] {
   const known = new Map<string, number>()
-  return (text.match(/[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) ?? []).map((piece) => {
-    const id = known.get(piece) ?? known.size
-    known.set(piece, id)
+  return texts.map((text) => {
+    const id = known.get(text) ?? known.size
+    known.set(text, id)
     return id
   })
 }

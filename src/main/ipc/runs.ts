@@ -2,7 +2,6 @@
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
-import type { SampleRow } from '../../shared/event.ts'
 import type { RunRow } from '../data/store/runs.ts'
 import type { Calls } from './calls.ts'
 import { pairsOf, settingRows, testsOf } from './compare.ts'
@@ -10,6 +9,7 @@ import { evaluationReader } from './evaluation-data.ts'
 import type { Host } from './host.ts'
 import { adaptersOf, checkpointsOf, measured } from './run-folder.ts'
 import { refuseRead } from './readers.ts'
+import { groupsOf } from './recorded-rollout.ts'
 import { existing, startRun } from './run-start.ts'
 import { queueState, stateOf, summaryOf } from './run-summary.ts'
 
@@ -166,14 +166,11 @@ export function runCalls(host: Host, read = evaluationReader(host)): Calls<'runs
     },
     terminalTail: ({ id, upTo, limit }) => store.events.terminalTail(existing(host, id).number, upTo ?? null, limit),
     sampleSteps: ({ id }) => [...store.events.sampleSteps(existing(host, id).number)],
-    samples: ({ id, step }) => {
-      const rows = store.events.samples(existing(host, id).number, step)
-      return [...Map.groupBy(rows, ({ taskId }: SampleRow) => taskId)].map(([taskId, group]) => ({
-        taskId,
-        prompt: group[0]!.prompt,
-        rows: group
-      }))
-    },
+    samples: ({ id, step }) =>
+      groupsOf(store.events.samples(existing(host, id).number, step)).map((group) => ({
+        ...group,
+        rows: [...group.rows]
+      })),
     report: async ({ id, format }, signal) => {
       const row = existing(host, id)
       const file = join(row.folder, `report.${format}`)

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { defaultWorkspace, openHost } from '../ipc/host.ts'
 import { createRouter, handlerOptions } from '../ipc/router.ts'
+import { awakeWhile } from './awake.ts'
 import { serve } from './server.ts'
 
 export type ServeRequest = {
@@ -16,7 +17,11 @@ export type ServeRequest = {
 
 /** Resolves after SIGINT or SIGTERM, when running jobs have saved what they can. */
 export async function runServe({ workspace, port, host, workerPath, version, say }: ServeRequest): Promise<void> {
-  const opened = openHost({ workspace: workspace ?? defaultWorkspace(), workerPath, version, desktop: false })
+  const onBusy = awakeWhile((text) => opened.log(text))
+  const opened = openHost({ workspace: workspace ?? defaultWorkspace(), workerPath, version, desktop: false, onBusy })
+  process.on('uncaughtExceptionMonitor', (error) =>
+    opened.log(`the host met an error: ${error.stack ?? String(error)}`)
+  )
   try {
     const served = await serve({
       router: createRouter(opened),
@@ -35,6 +40,7 @@ export async function runServe({ workspace, port, host, workerPath, version, say
     await served.close()
   } finally {
     await opened.close()
+    onBusy(false)
   }
 }
 

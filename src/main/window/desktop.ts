@@ -30,9 +30,12 @@ export function keepCrashReports(): void {
   crashReporter.start({ uploadToServer: false, compress: false })
 }
 
-/** True when this is the only instance; another one's arguments come to `onOther` and that one ends. */
-export function onlyInstance(onOther: (args: readonly string[]) => void): boolean {
+/** Windows shows notifications only of programs it knows by this name: the installer's, `appId` in electron-builder.yml. */
+export const beKnown = (): void => app.setAppUserModelId('app.reasonsmith.desktop')
+
+/** True when this is the only instance; another one's arguments and folder come to `onOther` and that one ends. */
+export function onlyInstance(onOther: (args: readonly string[], folder: string) => void): boolean {
   if (!app.requestSingleInstanceLock()) return false
-  app.on('second-instance', (_event, args) => onOther(args))
+  app.on('second-instance', (_event, args, folder) => onOther(args, folder))
   return true
 }

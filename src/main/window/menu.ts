@@ -1,25 +1,24 @@
 /** The application menu, as a table. */
 import { app, dialog, Menu, shell } from 'electron'
 import type { BrowserWindow, MenuItemConstructorOptions } from 'electron'
-import { placeOfFile } from './places.ts'
+import { OPENED_EXTENSIONS, placeOfFile } from './places.ts'
 
 const PAGES: readonly (readonly [label: string, place: string, key: string])[] = [
   ['Home', '#/home', '1'],
   ['Train', '#/train', '2'],
   ['Runs', '#/runs', '3'],
-  ['Evaluate', '#/evaluate', '4'],
-  ['Models', '#/models', '5'],
-  ['Datasets', '#/datasets', '6'],
-  ['Playground', '#/play', '7'],
-  ['Reward', '#/reward', '8'],
-  ['Settings', '#/settings', '9']
+  ['Compare', '#/compare', '4'],
+  ['Evaluate', '#/evaluate', '5'],
+  ['Models', '#/models', '6'],
+  ['Datasets', '#/datasets', '7'],
+  ['Playground', '#/play', '8'],
+  ['Reward', '#/reward', '9'],
+  ['Settings', '#/settings', ',']
 ]
 
 export function setMenu(window: () => BrowserWindow | null, go: (place: string) => void, workspace: string): void {
   const open = async (): Promise<void> => {
-    const filters = [
-      { name: 'Models, recipes, data', extensions: ['gguf', 'yaml', 'yml', 'jsonl', 'json', 'csv', 'parquet'] }
-    ]
+    const filters = [{ name: 'Models, recipes, data', extensions: [...OPENED_EXTENSIONS] }]
     const parent = window()
     const options = { properties: ['openFile' as const], filters }
     const { filePaths } = await (parent === null

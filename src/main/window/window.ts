@@ -3,23 +3,30 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { app, BrowserWindow, ipcMain, MessageChannelMain, screen, session } from 'electron'
 import type { MessagePortMain } from 'electron'
+import { reloadLimit } from './reload-limit.ts'
 import { keepWindowState, readWindowState } from './window-state.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const CONNECT = 'reasonsmith:connect'
 const PORT = 'reasonsmith:port'
 const GO = 'reasonsmith:go'
+/** All that the page may ask of the system. */
+const ALLOWED = 'clipboard-sanitized-write'
 
 export type AppWindow = { readonly window: BrowserWindow; readonly go: (place: string) => void }
 
-/** Opens the window on the built page, or on the development server where one runs. `serve` gets each port a page asks for. */
-export async function openWindow(
-  serve: (port: MessagePortMain) => void,
-  first: string | null = null
-): Promise<AppWindow> {
-  session.defaultSession.setPermissionRequestHandler((_contents, permission, answer) =>
-    answer(permission === 'clipboard-sanitized-write')
-  )
+export type WindowOptions = {
+  /** Gets each port a page asks for. */
+  readonly serve: (port: MessagePortMain) => void
+  readonly first: string | null
+  /** The page's process died; whether it is loaded again. */
+  readonly onPageGone: (reason: string, again: boolean) => void
+}
+
+/** Opens the window on the built page, or on the development server where one runs. */
+export async function openWindow({ serve, first, onPageGone }: WindowOptions): Promise<AppWindow> {
+  session.defaultSession.setPermissionRequestHandler((_contents, permission, answer) => answer(permission === ALLOWED))
+  session.defaultSession.setPermissionCheckHandler((_contents, permission) => permission === ALLOWED)
   const stateFile = join(app.getPath('userData'), 'window.json')
   const { bounds, maximized } = readWindowState(
     stateFile,
@@ -51,6 +58,13 @@ export async function openWindow(
   window.webContents.on('will-navigate', (event) => event.preventDefault())
   window.webContents.on('will-attach-webview', (event) => event.preventDefault())
   window.once('ready-to-show', () => window.show())
+  const mayReload = reloadLimit()
+  window.webContents.on('render-process-gone', (_event, { reason }) => {
+    if (reason === 'clean-exit') return
+    const again = mayReload()
+    onPageGone(reason, again)
+    if (again) window.webContents.reload()
+  })
 
   // One port for each page that asks, and only for the page itself.
   const connect = (event: Electron.IpcMainEvent): void => {

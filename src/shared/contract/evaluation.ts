@@ -33,6 +33,8 @@ export const PairedTest = z.object({
   low: z.number(),
   high: z.number(),
   p: z.number(),
+  /** What the test says, at 5 % false alarms: its p decides, here and in reports; an interval of few tasks is too narrow. */
+  distinguishable: z.boolean(),
   /** In words, for a person. */
   verdict: z.string()
 })

@@ -1,7 +1,8 @@
 /** The playground: policies answer a prompt while you watch; saved traces; the reward of a completion, taken apart. */
 import { z } from 'zod'
 import { AnsweringSettings, RewardSettings } from '../recipe.ts'
-import { call, Follow, HostPath, Time } from './call.ts'
+import type { Task } from '../task.ts'
+import { call, Follow, HostPath, RunId, Time } from './call.ts'
 
 export const Policy = z.object({ name: z.string(), base: HostPath, adapter: HostPath.nullable() })
 export const Turn = z.object({ role: z.enum(['system', 'user', 'assistant']), content: z.string() })
@@ -56,6 +57,31 @@ export const RewardExplanation = z.object({
 })
 export type RewardExplanation = z.infer<typeof RewardExplanation>
 
+/** How an answer is compared with the right one: by value, or by the rule of a generated family. */
+const Check = z.union([
+  z.strictObject({ kind: z.literal('equal') }),
+  z.strictObject({ kind: z.literal('family'), family: z.string(), data: z.unknown() })
+]) satisfies z.ZodType<Task['check']>
+
+/** A rollout that a run recorded, with what it was graded by and the rewards of its group. */
+export const RecordedRollout = z.object({
+  prompt: z.string(),
+  completion: z.string(),
+  /** null where the run's task files are gone. */
+  solution: z.string().nullable(),
+  check: Check,
+  length: z.number().int(),
+  ended: z.boolean(),
+  /** As they were sampled, where the record has them. */
+  tokens: z.array(z.string()).nullable(),
+  max_completion_length: z.number().int(),
+  reward: RewardSettings,
+  /** The reward the run gave it. */
+  recorded: z.number(),
+  group: z.object({ rewards: z.array(z.number()), place: z.number().int(), scale_rewards: z.enum(['group', 'none']) })
+})
+export type RecordedRollout = z.infer<typeof RecordedRollout>
+
 export const play = {
   /** Asks one policy; several at once answer side by side as the machine allows. `continueFrom` goes on with a cut answer. */
   ask: call
@@ -79,11 +105,25 @@ export const play = {
   undoRemove: call.input(z.strictObject({ id: z.string() })).output(z.object({})),
   /** A saved trace as one self-contained HTML file. */
   exportHtml: call.input(z.strictObject({ id: z.string() })).output(z.object({ name: z.string(), html: z.string() })),
+  /** By its place among the groups that `runs.samples` answers with. */
+  rollout: call
+    .input(
+      z.strictObject({
+        run: RunId,
+        step: z.number().int(),
+        group: z.number().int().nonnegative(),
+        row: z.number().int().nonnegative()
+      })
+    )
+    .output(RecordedRollout),
   explainReward: call
     .input(
       z.strictObject({
         completion: z.string(),
         solution: z.string(),
+        check: Check.default({ kind: 'equal' }),
+        /** What repetition is counted over; default: words and signs. */
+        tokens: z.array(z.string()).max(200_000).optional(),
         /** Tokens; default: counted in words and signs, and said so. */
         lengthTokens: z.number().int().nonnegative().optional(),
         max_completion_length: z.number().int().positive().default(512),

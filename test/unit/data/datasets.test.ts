@@ -49,8 +49,39 @@ describe('containers', () => {
     const { rows } = await read('e.csv', 'q,a\n"1, or\n""2""",x\n3,4,5\n')
     expect(rows).toEqual([
       { line: 2, row: { q: '1, or\n"2"', a: 'x' } },
-      { line: 3, problem: '1 more cells than the head has columns' }
+      { line: 4, problem: '1 more cells than the head has columns' }
     ])
+  })
+  test('CSV: a row is named by the line it begins at, whatever stands before it', async () => {
+    const { rows } = await read('g.csv', '\uFEFFq,a,a\r\n\r\n"one\r\ntwo\r\nthree",1,x\r\n , ,\r\nlast,2,y\r\n')
+    expect(rows).toEqual([
+      { line: 3, row: { q: 'one\r\ntwo\r\nthree', a: '1', a_1: 'x' } },
+      { line: 7, row: { q: 'last', a: '2', a_1: 'y' } }
+    ])
+  })
+  test('CSV: a quote that is never closed is named by its line, and so is one that is not doubled', async () => {
+    const open = await read('h.csv', 'q,a\n1,2\n"3,4\n5,6\n7,8\n')
+    expect(open.rows).toEqual([
+      { line: 2, row: { q: '1', a: '2' } },
+      { line: 3, problem: expect.stringMatching(/never closed/) }
+    ])
+    const single = await read('i.csv', 'q,a\n1,2\n"he said "no" to it",4\n5,6\n')
+    expect(single.rows).toContainEqual({ line: 3, problem: expect.stringMatching(/not doubled/) })
+  })
+  test('CSV: a cell without an end is refused long before the whole file is one cell', async () => {
+    const rest = 'What is one and one?,2\n'.repeat(400_000)
+    await expect(read('j.csv', `q,a\n1,2\n3,"4\n${rest}`)).rejects.toThrow('line 3: a cell has no end')
+  })
+  test('CSV: many rows come in order, also to one who takes his time', async () => {
+    const { rows } = await read('k.csv', `q,a\n${Array.from({ length: 20_000 }, (_, i) => `${i},"${i}\n"`).join('\n')}`)
+    expect(rows).toHaveLength(20_000)
+    expect(rows.at(-1)).toEqual({ line: 2 + 2 * 19_999, row: { q: '19999', a: '19999\n' } })
+    const first: unknown[] = []
+    for await (const row of readRows(join(folder, 'k.csv'))) {
+      if (first.push(row) > 2500) break
+      if (first.length % 500 === 0) await new Promise((turn) => setTimeout(turn, 5))
+    }
+    expect(first.at(-1)).toMatchObject({ line: 2 + 2 * 2500 })
   })
   test.each([
     ['nothing', '', /is empty/],

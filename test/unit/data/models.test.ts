@@ -37,10 +37,32 @@ test('models are found where other programs keep them, each once', () => {
   const found = scan(places([], [join(home, 'mine'), join(home, 'nowhere')], {}, home))
   expect(found.map(({ name, source }) => [name, source])).toEqual([
     ['b-Q8_0', 'Hugging Face cache'],
-    ['c.GGUF', 'LM Studio'],
+    ['c', 'LM Studio'],
     ['tiny:1b', 'Ollama'],
     ['big-00001-of-00003', join(home, 'mine')]
   ])
+})
+
+test('links to folders are followed, once; what is torn or no folder hides nothing', () => {
+  const far = join(home, 'far')
+  put('far/deep/linked.gguf')
+  mkdirSync(join(home, 'chosen'))
+  symlinkSync(far, join(home, 'chosen/disk'))
+  symlinkSync(join(home, 'chosen'), join(far, 'round'))
+  symlinkSync(join(home, 'gone'), join(far, 'dangling'))
+  symlinkSync(join(home, 'gone.gguf'), join(far, 'dangling.gguf'))
+  put('torn/manifests') // a file where Ollama has a folder
+  const found = scan(places([], [join(home, 'chosen')], { OLLAMA_MODELS: join(home, 'torn') }, join(home, 'nobody')))
+  expect(found.map(({ name }) => name)).toEqual(['linked'])
+})
+
+test('LM Studio’s models are found where its settings say', () => {
+  put('moved/.lmstudio/settings.json', JSON.stringify({ downloadsFolder: join(home, 'moved/disk') }))
+  put('moved/disk/a/b/m.gguf')
+  const found = scan(places([], [], {}, join(home, 'moved')))
+  expect(found.map(({ name, source }) => [name, source])).toEqual([['m', 'LM Studio']])
+  put('moved/.lmstudio/settings.json', '{')
+  expect(scan(places([], [], {}, join(home, 'moved')))).toEqual([])
 })
 
 test('the bundled base is read in words a person can use', async () => {

@@ -3,6 +3,7 @@ import { RewardSettings } from '../../../src/shared/recipe.ts'
 import { histogramOf } from '../../../src/main/ipc/length-histogram.ts'
 import { explainReward } from '../../../src/main/ipc/reward-explanation.ts'
 import { traceFileName, traceHtml } from '../../../src/main/ipc/trace-html.ts'
+import { generateTasks } from '../../../src/main/reasoning/tasks/index.ts'
 import { accuracyByLength, resolveReward } from '../../../src/main/reasoning/reward.ts'
 
 const asked = (completion: string, more: object = {}) => ({
@@ -19,6 +20,31 @@ const undecided = () => Promise.resolve('undecided' as const)
 const GOOD = '<think>six times seven</think>The answer is \\boxed{42}.'
 
 describe('a reward taken apart', () => {
+  test('an answer to a generated task is judged by its family, as the run judged it', async () => {
+    const [task] = generateTasks({ family: 'countdown', difficulty: 3, count: 1, seed: 3 })
+    const other = `(${task!.solution}) + 0 * 1`
+    const answer = (text: string): string => `<think>try</think>\\boxed{${text}}`
+    const { solution, check } = task!
+    const right = await explainReward(asked(answer(solution), { solution, check }), undecided)
+    expect(right.verdict).toBe('correct')
+    expect(right.equality).toEqual([
+      expect.objectContaining({ step: 'the rule of countdown', outcome: expect.stringMatching(/^correct/) })
+    ])
+    // Of the right value, but not of the task's numbers.
+    const wrong = await explainReward(asked(answer(other), { solution, check }), undecided)
+    expect(wrong.verdict).not.toBe('correct')
+  })
+
+  test('repetition is counted over the tokens where they are known', async () => {
+    const tokens = Array.from({ length: 60 }, (_, i) => `t${i % 2}`)
+    const made = await explainReward(asked(GOOD, { tokens }), undecided)
+    expect(made.components[1]!.numbers).toContain('over 60 tokens')
+    expect(made.components[1]!.score).toBeLessThan(0)
+    const words = await explainReward(asked(GOOD), undecided)
+    expect(words.components[1]!.numbers).toContain('words and signs')
+    expect(words.components[1]!.score).toBeCloseTo(0, 12)
+  })
+
   test('adds up to what GRPO would give', async () => {
     const made = await explainReward(asked(GOOD, { lengthTokens: 450 }), undecided)
     const settings = resolveReward(RewardSettings.parse({}), 512)

@@ -5,7 +5,6 @@ import { dodge } from '../../../src/renderer/components/figures/dodge.ts'
 import { distinctNames } from '../../../src/shared/distinct-names.ts'
 import { lengthCurves } from '../../../src/renderer/pages/evaluate/length-accuracy.ts'
 import { evaluateYaml, formProblem } from '../../../src/renderer/pages/evaluate/evaluate-recipe.ts'
-import { pText, testSentence } from '../../../src/renderer/pages/evaluate/paired-test.ts'
 import { families } from '../../../src/renderer/pages/models/lineage.ts'
 import { roomFor, STRETCH } from '../../../src/renderer/pages/play/growing-text.ts'
 import { paragraphs } from '../../../src/renderer/pages/play/paragraphs.ts'
@@ -41,21 +40,6 @@ test.each([
 
 test('points of a strip do not lie on each other', () => {
   expect(dodge([0.5, 0.5, 0.5, 0.9], 0.01)).toEqual([0, 1, -1, 0])
-})
-
-test('a paired test in words', () => {
-  const at = { taskset: 't', a: 'base', b: 'sft' }
-  expect(testSentence({ ...at, difference: 0.125, low: 0.081, high: 0.169, p: 0.00001 })).toBe(
-    'sft is better than base by 12.5 points (95 % interval +8.1 to +16.9 points, p < 0.0001).'
-  )
-  expect(testSentence({ ...at, difference: -0.2, low: -0.3, high: -0.1, p: 0.004 })).toBe(
-    'base is better than sft by 20.0 points (95 % interval −30.0 to −10.0 points, p = 0.0040).'
-  )
-  expect(testSentence({ ...at, difference: 0.01, low: -0.02, high: 0.04, p: 0.5 })).toContain('not distinguishable')
-  expect(testSentence({ ...at, difference: 0, low: -0.05, high: 0, p: 1 })).toContain(
-    '0.0 points (95 % interval −5.0 to 0.0'
-  )
-  expect(pText(0.032)).toBe('p = 0.03')
 })
 
 const form = {

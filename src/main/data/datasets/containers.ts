@@ -9,13 +9,16 @@ import { AppError } from '../../../shared/errors.ts'
 
 export type Container = 'jsonl' | 'json' | 'csv' | 'parquet'
 export type SourceRow = Readonly<Record<string, unknown>>
-/** `line` from 1, in a file without lines the row's number. */
+/** `line` from 1: where the row begins; in a file without lines (`hasLines`) the row's number. */
 export type Read =
   { readonly line: number; readonly row: SourceRow } | { readonly line: number; readonly problem: string }
 
 /** A JSON file is parsed in one piece. */
 const MOST_JSON_BYTES = 512 * 2 ** 20
 const PARQUET_ROWS = 1000
+const CSV_ROWS = 1000
+/** No thought is as long as this. */
+const MOST_CELL_BYTES = 4 * 2 ** 20
 
 const BY_NAME: Readonly<Record<string, Container>> = {
   '.jsonl': 'jsonl',
@@ -68,6 +71,9 @@ const READERS: { readonly [C in Container]: (path: string) => AsyncGenerator<Rea
   parquet: readParquet
 }
 
+/** Whether a row of such a file is found by its line. */
+export const hasLines = (container: Container): boolean => container === 'jsonl' || container === 'csv'
+
 /** Every row of a file in order. Memory stays bounded save for JSON, which is one piece. */
 export const readRows = (path: string, container: Container = containerOf(path)): AsyncGenerator<Read> =>
   READERS[container](path)
@@ -109,23 +115,83 @@ function listWithin(value: unknown): readonly unknown[] {
 }
 
 async function* readCsv(path: string): AsyncGenerator<Read> {
-  const stream = Papa.parse(Papa.NODE_STREAM_INPUT, { header: true, skipEmptyLines: 'greedy' })
+  let names: readonly string[] | undefined
+  let next = 1
+  for await (const { data: cells, errors } of csvRows(path, () => next)) {
+    const line = next
+    next += cells.reduce((sum, cell) => sum + lineBreaks(cell), 1)
+    const broken = errors.map(({ code }) => BROKEN_QUOTES[code]).find((words) => words !== undefined)
+    if (broken !== undefined) yield { line, problem: broken }
+    else if (cells.every((cell) => cell.trim() === '')) continue
+    else if (names === undefined) names = columnNames(cells)
+    else if (cells.length > names.length)
+      yield { line, problem: `${cells.length - names.length} more cells than the head has columns` }
+    else yield { line, row: Object.fromEntries(cells.map((cell, i) => [names![i]!, cell])) }
+  }
+}
+
+const BROKEN_QUOTES: Readonly<Record<string, string>> = {
+  MissingQuotes: 'a quote is opened here and never closed: all that follows, to the end of the file, belongs to it',
+  InvalidQuotes: 'a quote within a quoted cell is not doubled: what follows cannot be told from the cell'
+}
+const lineBreaks = (text: string): number => text.match(/\r\n|\r|\n/g)?.length ?? 0
+
+/** A name that comes again is numbered: no column is lost. */
+const columnNames = (cells: readonly string[]): string[] =>
+  cells
+    .map((cell) => cell.replace(/^\uFEFF/, ''))
+    .map((name, i, all) =>
+      all.indexOf(name) === i ? name : `${name}_${all.slice(0, i).filter((n) => n === name).length}`
+    )
+
+/**
+ * The rows of a CSV file as the parser finds them, with its errors, which its own stream does not tell. A cell without an end
+ * would have the rest of the file read again with every piece of it: past `MOST_CELL_BYTES` it is refused, by `line`.
+ */
+async function* csvRows(path: string, line: () => number): AsyncGenerator<Papa.ParseStepResult<string[]>> {
+  let found: Papa.ParseStepResult<string[]>[] = []
+  let failure: Error | undefined
+  let over = false
+  let pending = 0
+  let wake = (): void => undefined
   const source = createReadStream(path, 'utf8')
-  source.on('error', (error) => stream.destroy(error))
-  source.pipe(stream)
-  let line = 1
+  source.on('data', (chunk) => {
+    pending += chunk.length
+    if (pending > MOST_CELL_BYTES)
+      source.destroy(new AppError('data', `line ${line()}: a cell has no end`, CLOSE_QUOTE))
+  })
+  Papa.parse<string[]>(source, {
+    step: (row) => {
+      pending = 0
+      found.push(row)
+      if (found.length >= CSV_ROWS) source.pause() // the parser's own pause loses its place
+      wake()
+    },
+    complete: () => {
+      over = true
+      wake()
+    },
+    error: (error) => {
+      failure = error
+      wake()
+    }
+  })
   try {
-    for await (const row of stream as AsyncIterable<Record<string, unknown>>) {
-      line++
-      const { __parsed_extra: extra, ...cells } = row
-      yield extra === undefined
-        ? { line, row: cells }
-        : { line, problem: `${(extra as unknown[]).length} more cells than the head has columns` }
+    while (true) {
+      const rows = found
+      found = []
+      yield* rows
+      if (failure !== undefined) throw failure
+      if (over) return yield* found
+      const woken = new Promise<void>((resolve) => (wake = resolve))
+      source.resume()
+      if (found.length === 0 && !over && failure === undefined) await woken
     }
   } finally {
     source.destroy()
   }
 }
+const CLOSE_QUOTE = 'A quote that is opened there is not closed. Close it, or double the quotes inside cells.'
 
 async function* readParquet(path: string): AsyncGenerator<Read> {
   const file = await asyncBufferFromFile(path)

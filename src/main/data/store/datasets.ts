@@ -62,6 +62,8 @@ export type DatasetStore = {
 
 /** Rows that are deleted in one transaction: few enough that the host stays awake between them. */
 const DELETED_AT_ONCE = 5000
+/** Rows never change once they are in; numbers of deleted datasets come again. */
+const KEPT_TOTALS = 16
 
 export function datasetStore(db: Db): DatasetStore {
   const insertRow = db.prepare('INSERT INTO dataset_rows (dataset, place, hash, repeats, body) VALUES (?, ?, ?, ?, ?)')
@@ -86,6 +88,18 @@ export function datasetStore(db: Db): DatasetStore {
   for (const { number } of db.prepare('SELECT number FROM datasets WHERE ready = 0').all() as { number: number }[])
     drop(number)
 
+  /** Counting the hits in a million rows takes most of a second, and every page that is scrolled to asks for it. */
+  const totals = new Map<string, number>()
+  const totalOf = (where: string, named: object): number => {
+    const key = JSON.stringify([where, named])
+    const total =
+      totals.get(key) ?? Number(db.prepare(`SELECT count(*) FROM dataset_rows WHERE ${where}`).pluck().get(named))
+    totals.delete(key)
+    totals.set(key, total)
+    for (const old of [...totals.keys()].slice(0, -KEPT_TOTALS)) totals.delete(old)
+    return total
+  }
+
   return {
     list: (trashed) =>
       db
@@ -103,6 +117,7 @@ export function datasetStore(db: Db): DatasetStore {
           )
           .run(dataset).lastInsertRowid
       )
+      totals.clear()
       let place = 0
       return {
         add: db.transaction((rows: readonly NewRow[]) => {
@@ -144,7 +159,7 @@ export function datasetStore(db: Db): DatasetStore {
           `SELECT place AS "index", body FROM dataset_rows WHERE ${where} ORDER BY place LIMIT @limit OFFSET @offset`
         )
         .all({ ...named, limit, offset }) as { index: number; body: string }[]
-      return { rows, total: Number(db.prepare(`SELECT count(*) FROM dataset_rows WHERE ${where}`).pluck().get(named)) }
+      return { rows, total: totalOf(where, named) }
     },
     chunk: (dataset, from, limit) =>
       db

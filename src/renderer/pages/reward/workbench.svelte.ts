@@ -1,8 +1,8 @@
 /** What stands on the reward workbench: kept in the tab, so that a reload shows the same. */
-import { api } from '../../lib/api.ts'
-import type { Api } from '../../lib/api.ts'
+import type { Answer, Api } from '../../lib/api.ts'
 
 type Input = Parameters<Api['play']['explainReward']>[0]
+type Recorded = Answer<Api['play']['rollout']>
 export type RewardSettings = NonNullable<Input['reward']>
 
 /** The report's example at a toy size: a right answer with a thought, so that the page says something at once. */
@@ -12,6 +12,7 @@ const EXAMPLE = {
   solution: '351'
 }
 
+const EQUAL: Recorded['check'] = { kind: 'equal' }
 const KEY = 'reasonsmith.reward'
 
 export class Workbench {
@@ -24,6 +25,12 @@ export class Workbench {
   settings = $state<RewardSettings>({})
   /** Where it came from, when it was picked from a run. */
   origin = $state<string | null>(null)
+  /** How the run it was picked from compared its answer, until another right answer is written. */
+  check = $state.raw<Recorded['check']>(EQUAL)
+  /** Its tokens, until another completion is written. */
+  tokens = $state.raw<readonly string[] | null>(null)
+  /** The group it was picked from. */
+  group = $state.raw<Recorded['group'] | null>(null)
 
   constructor() {
     try {
@@ -49,6 +56,8 @@ export class Workbench {
       : {
           completion: this.completion,
           solution: this.solution,
+          check: this.check,
+          ...(this.tokens === null ? {} : { tokens: [...this.tokens] }),
           ...(this.length === '' ? {} : { lengthTokens: Math.round(Number(this.length)) }),
           max_completion_length: this.limitTokens,
           ended: this.ended,
@@ -57,14 +66,40 @@ export class Workbench {
   )
 
   keep(): void {
-    const { completion, solution, length, limit, ended, origin } = this
-    sessionStorage.setItem(KEY, JSON.stringify({ completion, solution, length, limit, ended, origin }))
+    const { completion, solution, length, limit, ended, origin, check, tokens, group } = this
+    const settings = $state.snapshot(this.settings)
+    const kept = { completion, solution, length, limit, ended, origin, check, tokens, group, settings }
+    sessionStorage.setItem(KEY, JSON.stringify(kept))
+  }
+
+  /** Another completion than the one that was picked. */
+  rewritten(): void {
+    this.origin = null
+    this.tokens = null
+    this.group = null
+  }
+
+  /** Another right answer: it is compared by value. */
+  solvedAnew(): void {
+    this.check = EQUAL
+  }
+
+  /** A rollout as its run graded it. */
+  take(rollout: Recorded, origin: string): void {
+    this.completion = rollout.completion
+    this.solution = rollout.solution ?? ''
+    this.length = String(rollout.length)
+    this.limit = String(rollout.max_completion_length)
+    this.ended = rollout.ended
+    this.settings = rollout.reward
+    this.check = rollout.check
+    this.tokens = rollout.tokens
+    this.group = rollout.group
+    this.origin = `${origin}: ${rollout.prompt}`
   }
 
   example(): void {
-    Object.assign(this, EXAMPLE, { length: '', ended: true, origin: null })
+    Object.assign(this, EXAMPLE, { length: '', ended: true, check: EQUAL })
+    this.rewritten()
   }
-
-  explain = (): ReturnType<Api['play']['explainReward']> | undefined =>
-    this.input === null ? undefined : api.play.explainReward(this.input)
 }

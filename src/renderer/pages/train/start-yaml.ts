@@ -25,6 +25,9 @@ export function changesOf(query: Query): Change[] {
   ]
 }
 
+/** What a run of a recipe's file is called at first: `sft` for `/home/me/sft.yaml`. */
+export const recipeName = (path: string): string => path.replace(/^.*[\\/]/, '').replace(/\.ya?ml$/i, '')
+
 /** The preset of a kind that takes the least time. */
 export const quickPreset = <P extends Named>(presets: readonly P[], kind: string): P | undefined =>
   presets.find((preset) => preset.kind === kind && preset.id.startsWith('quick')) ??
