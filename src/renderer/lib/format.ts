@@ -61,6 +61,15 @@ export function duration(ms: number): string {
 const two = (a: number, unit: string, b: number, smaller: string): string =>
   b === 0 ? `${a}${THIN}${unit}` : `${a}${THIN}${unit} ${b}${THIN}${smaller}`
 
+/** `up to 0.5`, `from 0.05 up to 0.5`. */
+export const rangeWords = (
+  { low, high }: { readonly low?: number | undefined; readonly high?: number | undefined },
+  format: (value: number) => string
+): string =>
+  [low === undefined ? '' : `from ${format(low)}`, high === undefined ? '' : `up to ${format(high)}`]
+    .filter((part) => part !== '')
+    .join(' ')
+
 /** Parameters of a model: 1.4 M, 7.6 B. */
 export function parameters(n: number): string {
   const [size, unit] = n >= 1e9 ? [n / 1e9, 'B'] : n >= 1e6 ? [n / 1e6, 'M'] : [n / 1e3, 'k']
