@@ -29,6 +29,8 @@ export type Range = {
   readonly high?: number
   /** Further out than a note is for. */
   readonly isAlarm?: (value: number) => boolean
+  /** False where it is usual for a while: its chart says so, the run does not. Default: true. */
+  readonly isTrouble?: (value: number) => boolean
   /** A value outside, in words. */
   readonly words: (value: number) => string
   /** False where the range says nothing of this run, or of this moment. */
@@ -51,6 +53,7 @@ const RANGES: readonly Range[] = [
     low: 0.05,
     high: 0.5,
     isAlarm: (entropy) => entropy < 0.01,
+    isTrouble: (entropy) => entropy < 0.05,
     words: (entropy) =>
       entropy > 0.5
         ? `Entropy is ${number(entropy, 2)}, over the healthy 0.5: the policy is undecided about many tokens. Usual at the start; where it grows, lower entropy_coef or the temperature.`
@@ -81,6 +84,7 @@ const RANGES: readonly Range[] = [
     low: 1e-3,
     high: 1,
     isAlarm: (norm) => norm > 10,
+    isTrouble: (norm) => norm < 1e-3 || norm > 10,
     words: (norm) =>
       norm < 1e-3
         ? `The gradient norm is ${number(norm, 2)}: the weights hardly move. The learning rate may be too low, or every answer earns the same.`
@@ -154,7 +158,11 @@ export const rangeOf = (chart: string, get: Get): Range | undefined =>
 
 /** What is unusual about a run now; empty is the usual case. */
 export const warningsOf = (get: Get): Warning[] => [
-  ...RANGES.flatMap((range) => (range.holds?.(get) === false ? [] : judged(range, meanOfLast(get(range.metric))))),
+  ...RANGES.flatMap((range) => {
+    const recent = meanOfLast(get(range.metric))
+    const trouble = recent !== undefined && range.holds?.(get) !== false && range.isTrouble?.(recent) !== false
+    return trouble ? judged(range, recent) : []
+  }),
   ...TRENDS.flatMap((rule) => rule(get) ?? [])
 ]
 

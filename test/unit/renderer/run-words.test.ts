@@ -117,6 +117,9 @@ test('a chart tells of its latest value out of range, and the band it draws is t
   // Of SFT nothing is sampled: the range of GRPO says nothing of it.
   const taught = (metric: string) => (metric === 'reward' ? undefined : late(metric))
   expect([rangeOf('entropy', taught), warningsAt('entropy', taught)]).toEqual([undefined, []])
+  // Usual for a while: the chart says so, the run does not.
+  const undecided = series('entropy', [0.9, 0.8, 0.8, 0.7, 0.7])
+  expect([warningsOf(undecided), warningsAt('entropy', undecided).length]).toEqual([[], 1])
   // A trend is told once.
   expect(warningsAt('kl', series('kl', [3, 3, 3, 3, 3]))).toHaveLength(1)
 })
