@@ -6,8 +6,13 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AxeBuilder } from '@axe-core/playwright'
+import { createORPCClient } from '@orpc/client'
+import { RPCLink } from '@orpc/client/websocket'
+import type { ContractRouterClient } from '@orpc/contract'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { WebSocket } from 'ws'
+import type { Contract } from '../../src/shared/contract/index.ts'
 import { at, chromiumPath, openBrowser, openTab, running, startApp, visit } from './served-app.ts'
 import type { App, Tab, Theme } from './served-app.ts'
 
@@ -53,6 +58,15 @@ export function served({ before, ready, patience = PATIENCE }: Serving = {}): st
     rmSync(folder, { recursive: true, force: true })
   }, PATIENCE)
   return folder
+}
+
+/** A client beside the page, let in as the page is. */
+export async function client(app: App): Promise<{ api: ContractRouterClient<Contract>; close: () => void }> {
+  const { headers } = await fetch(app.address, { redirect: 'manual' })
+  const cookie = headers.getSetCookie()[0]!.split(';')[0]!
+  const socket = new WebSocket(`${app.origin.replace('http', 'ws')}/rpc`, { headers: { cookie, origin: app.origin } })
+  const api: ContractRouterClient<Contract> = createORPCClient(new RPCLink({ websocket: socket as never }))
+  return { api, close: () => socket.close() }
 }
 
 /** Serious and critical faults of the page as it stands, one line each. */
