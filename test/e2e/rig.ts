@@ -89,7 +89,7 @@ export async function picture(page: Page, name: string, theme: Theme): Promise<v
 /** The page as it stands in light and dark: a picture of each, and no serious fault in either. */
 export async function bothThemes(page: Page, name: string): Promise<void> {
   for (const theme of THEMES) {
-    await page.evaluate((to) => (document.documentElement.dataset['theme'] = to), theme)
+    await page.emulateMedia({ colorScheme: theme })
     await page.waitForTimeout(SETTLE)
     await picture(page, name, theme)
     expect(await seriousFaults(page)).toEqual([])

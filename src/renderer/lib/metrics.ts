@@ -148,9 +148,8 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'logprob-difference',
     title: '|Δ logprob| sampler and trainer',
-    about:
-      'How far the decoder and the trainer disagree about the same tokens. Where the mean is high the update is off-policy.',
-    unit: 'nats per token',
+    about: 'How far the decoder and the trainer disagree per token. Where the mean is high the update is off-policy.',
+    unit: 'nats',
     format: plain,
     label: matching(/^sampling\/sampling_logp_difference\/(mean|max)$/)
   },
@@ -186,7 +185,7 @@ export const CHARTS: readonly ChartSpec[] = [
     id: 'memory',
     title: 'Memory',
     about:
-      'What the worker holds in the computer’s memory, and what is in use on a device with memory of its own. Planned is the peak of model and training where the run computes: on the CPU the worker’s own hundred MiB come on top.',
+      'What the worker holds in the computer’s memory, and what is in use on a device with memory of its own. Planned is the peak of model and training where the run computes: on the CPU the worker’s own two hundred MiB or so come on top.',
     unit: 'MiB',
     format: (value) => withUnit(number(value, 4), 'MiB'),
     label: matching(/^memory_mib\/(.+)$/, { resident: 'worker', planned: 'planned peak' })
