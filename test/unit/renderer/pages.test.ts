@@ -5,7 +5,8 @@ import { dodge } from '../../../src/renderer/components/figures/dodge.ts'
 import { distinctNames } from '../../../src/shared/distinct-names.ts'
 import { lengthCurves } from '../../../src/renderer/pages/evaluate/length-accuracy.ts'
 import { evaluateYaml, formProblem } from '../../../src/renderer/pages/evaluate/evaluate-recipe.ts'
-import { pText, testSentence } from '../../../src/renderer/pages/evaluate/paired-test.ts'
+import { pText } from '../../../src/renderer/lib/format.ts'
+import { testSentence } from '../../../src/renderer/pages/evaluate/paired-test.ts'
 import { families } from '../../../src/renderer/pages/models/lineage.ts'
 import { roomFor, STRETCH } from '../../../src/renderer/pages/play/growing-text.ts'
 import { paragraphs } from '../../../src/renderer/pages/play/paragraphs.ts'
@@ -55,7 +56,11 @@ test('a paired test in words', () => {
   expect(testSentence({ ...at, difference: 0, low: -0.05, high: 0, p: 1 })).toContain(
     '0.0 points (95 % interval −5.0 to 0.0'
   )
-  expect(pText(0.032)).toBe('p = 0.03')
+  // Of few tasks: the interval leaves zero out, the test does not.
+  expect(testSentence({ ...at, difference: -0.083, low: -0.167, high: -0.021, p: 0.13 })).toContain(
+    'not distinguishable'
+  )
+  expect([0.00001, 0.0041, 0.032, 0.5].map(pText)).toEqual(['p < 0.0001', 'p = 0.0041', 'p = 0.032', 'p = 0.50'])
 })
 
 const form = {

@@ -1,4 +1,5 @@
 /** A paired test in words. `a` and `b` are policies on the same tasks. */
+import { pText } from '../../lib/format.ts'
 import type { PairedTest } from '../../../shared/contract/types.ts'
 
 /** The host's own words are not among what words are made of here. */
@@ -9,12 +10,8 @@ const points = (share: number): string => {
   return value === '0.0' ? value : `${share > 0 ? '+' : '−'}${value}`
 }
 
-/** `p < 0.0001`, `p = 0.032`. */
-export const pText = (p: number): string =>
-  p < 0.0001 ? 'p < 0.0001' : `p = ${p < 0.01 ? p.toFixed(4) : p.toFixed(2)}`
-
-/** Whether zero lies outside the interval: what decides the words. */
-export const distinguishable = ({ low, high }: Pick<PairedTest, 'low' | 'high'>): boolean => low > 0 || high < 0
+/** What decides the words, as in reports: of few tasks the interval can leave zero out though the test does not. */
+export const distinguishable = ({ p }: Pick<PairedTest, 'p'>): boolean => p < 0.05
 
 /** `sft beats base by 12.5 points (95 % interval +8.1 to +16.9, p < 0.0001).` or that they are not distinguishable. */
 export function testSentence(test: Numbers): string {
