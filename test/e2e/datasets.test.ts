@@ -1,5 +1,5 @@
 /** A file is dropped, looked at before it is kept, read, cleaned, split, thrown away and taken back. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
@@ -16,6 +16,10 @@ const TASKS = [
   ...[6, 7, 8, 9, 10, 11].map(sum),
   sum(0)
 ].join('\n')
+/** Enough that a split takes a while; every other row repeats the one before. */
+const MANY = Array.from({ length: 60_000 }, (_, i) =>
+  JSON.stringify({ prompt: `What is ${i >> 1} and one?`, solution: String((i >> 1) + 1) })
+).join('\n')
 const TRACES = Array.from({ length: 30 }, (_, i) =>
   JSON.stringify({
     messages: [
@@ -36,6 +40,7 @@ describeApp('datasets', () => {
       writeFileSync(join(path, 'files', 'sums.jsonl'), TASKS)
       writeFileSync(join(path, 'files', 'traces.jsonl'), TRACES)
       writeFileSync(join(path, 'files', 'empty.jsonl'), '')
+      writeFileSync(join(path, 'files', 'many.jsonl'), MANY)
     },
     ready: (it) => void ({ app, tab, page } = it)
   })
@@ -91,6 +96,30 @@ describeApp('datasets', () => {
     await page.getByRole('button', { name: 'Split', exact: true }).click()
     await page.getByRole('heading', { level: 1, name: 'Datasets' }).waitFor()
     await expect.poll(() => page.locator('tbody tr').count()).toBe(4)
+  })
+
+  test('a long split and a long deduplication say how far they are and can be cancelled: nothing of them stays', async () => {
+    await visit(page, app.origin, 'datasets')
+    await drop('many.jsonl')
+    await page.getByRole('dialog').getByRole('button', { name: 'Import', exact: true }).click()
+    await page.getByRole('heading', { level: 1, name: 'many' }).waitFor()
+    const before = readdirSync(join(folder, 'datasets')).sort()
+    await page.getByRole('button', { name: 'Split…' }).click()
+    await page.getByRole('button', { name: 'Split', exact: true }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByText(/^Splitting: [1-9][\d,]* of 60,000 rows$/).waitFor()
+    await picture(page, 'dataset-splitting', 'light')
+    await dialog.getByRole('button', { name: 'Cancel' }).click()
+    await expect.poll(() => dialog.count()).toBe(0)
+    await expect.poll(() => readdirSync(join(folder, 'datasets')).sort()).toEqual(before)
+    await page.getByRole('button', { name: 'Without duplicates' }).click()
+    await page.getByText(/^Leaving out duplicates: [1-9][\d,]* of 60,000 rows$/).waitFor()
+    await page.getByRole('button', { name: 'Cancel' }).click()
+    await expect.poll(() => page.getByRole('button', { name: 'Without duplicates' }).isEnabled()).toBe(true)
+    await expect.poll(() => readdirSync(join(folder, 'datasets')).sort()).toEqual(before)
+    expect(await page.getByRole('alert').count()).toBe(0)
+    await visit(page, app.origin, 'datasets')
+    expect(await page.getByRole('link', { name: /^many \(/ }).count()).toBe(0)
   })
 
   test('a page that was just left no longer changes the address', async () => {

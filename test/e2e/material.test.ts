@@ -67,6 +67,7 @@ describeApp('models, evaluation, settings', () => {
       await page.getByLabel('Count').fill('6')
       await page.keyboard.press('Tab')
       await page.getByText('1 policy, 1 taskset, every task 2 times.').waitFor()
+      await page.getByText('How long it takes is not known:').waitFor()
       await bothThemes(page, 'evaluate-form')
       await page.getByRole('button', { name: 'Add to the queue' }).click()
       await page.waitForURL(/#\/evaluate\/\w+/)
@@ -85,6 +86,10 @@ describeApp('models, evaluation, settings', () => {
       await bothThemes(page, 'evaluate-items')
       await page.getByRole('tab', { name: 'Scores' }).click()
       await page.getByText('1 verdict given by hand counts in these scores.').waitFor()
+      await visit(page, app.origin, 'evaluate?new=1')
+      await page
+        .getByText(/^About .* answers of about \d+ tokens, at the [\d,]+ tokens a second of "Evaluation of /)
+        .waitFor()
     },
     PATIENCE + 60_000
   )

@@ -1,23 +1,9 @@
 /** Two policies answer side by side; a trace is kept, presented, taken along; 100,000 tokens of thought do not stall the page. */
 import { readFileSync } from 'node:fs'
-import { createORPCClient } from '@orpc/client'
-import { RPCLink } from '@orpc/client/websocket'
-import type { ContractRouterClient } from '@orpc/contract'
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
-import { WebSocket } from 'ws'
-import type { Contract } from '../../src/shared/contract/index.ts'
-import { bothThemes, describeApp, served, picture, seriousFaults, visit } from './rig.ts'
+import { bothThemes, client, describeApp, served, picture, seriousFaults, visit } from './rig.ts'
 import type { App, Tab } from './rig.ts'
-
-/** A client beside the page, let in as the page is. */
-async function client(app: App): Promise<{ api: ContractRouterClient<Contract>; close: () => void }> {
-  const { headers } = await fetch(app.address, { redirect: 'manual' })
-  const cookie = headers.getSetCookie()[0]!.split(';')[0]!
-  const socket = new WebSocket(`${app.origin.replace('http', 'ws')}/rpc`, { headers: { cookie, origin: app.origin } })
-  const api: ContractRouterClient<Contract> = createORPCClient(new RPCLink({ websocket: socket as never }))
-  return { api, close: () => socket.close() }
-}
 
 /** About four characters a token: 100,000 tokens. */
 const LINE = 'So 17 and 24 make 41, less 8 leaves 33; check: 33 and 8 make 41 again.\n'

@@ -6,8 +6,13 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AxeBuilder } from '@axe-core/playwright'
+import { createORPCClient } from '@orpc/client'
+import { RPCLink } from '@orpc/client/websocket'
+import type { ContractRouterClient } from '@orpc/contract'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { WebSocket } from 'ws'
+import type { Contract } from '../../src/shared/contract/index.ts'
 import { at, chromiumPath, openBrowser, openTab, running, startApp, visit } from './served-app.ts'
 import type { App, Tab, Theme } from './served-app.ts'
 
@@ -55,6 +60,15 @@ export function served({ before, ready, patience = PATIENCE }: Serving = {}): st
   return folder
 }
 
+/** A client beside the page, let in as the page is. */
+export async function client(app: App): Promise<{ api: ContractRouterClient<Contract>; close: () => void }> {
+  const { headers } = await fetch(app.address, { redirect: 'manual' })
+  const cookie = headers.getSetCookie()[0]!.split(';')[0]!
+  const socket = new WebSocket(`${app.origin.replace('http', 'ws')}/rpc`, { headers: { cookie, origin: app.origin } })
+  const api: ContractRouterClient<Contract> = createORPCClient(new RPCLink({ websocket: socket as never }))
+  return { api, close: () => socket.close() }
+}
+
 /** Serious and critical faults of the page as it stands, one line each. */
 export async function seriousFaults(page: Page): Promise<string[]> {
   const { violations } = await new AxeBuilder({ page }).analyze()
@@ -75,7 +89,7 @@ export async function picture(page: Page, name: string, theme: Theme): Promise<v
 /** The page as it stands in light and dark: a picture of each, and no serious fault in either. */
 export async function bothThemes(page: Page, name: string): Promise<void> {
   for (const theme of THEMES) {
-    await page.evaluate((to) => (document.documentElement.dataset['theme'] = to), theme)
+    await page.emulateMedia({ colorScheme: theme })
     await page.waitForTimeout(SETTLE)
     await picture(page, name, theme)
     expect(await seriousFaults(page)).toEqual([])

@@ -168,6 +168,7 @@ describe('an evaluation', () => {
     expect(evaluations.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6])
     expect(Object.keys(evaluations[3]!.metrics)).toContain('zero/units/accuracy')
     expect(evaluations[0]!.metrics['base/sums/completions/mean_length']).toBeGreaterThan(0)
+    expect(evaluations[0]!.metrics['base/sums/tokens_per_second/rollout']).toBeGreaterThan(0)
     const last = new Map(whole.events.flatMap((event) => (event.kind === 'progress' ? [[event.label, event]] : [])))
     expect([...last.keys()]).toEqual(['base on sums', 'all answers', 'base on units', 'zero on sums', 'zero on units', 'tuned on sums', 'tuned on units']) // prettier-ignore
     for (const event of last.values()) expect(event.done).toBe(event.of)

@@ -218,6 +218,9 @@ test('a step tells what the process holds in memory; the CPU has none of its own
   expect(metrics['memory_mib/resident']).toBeGreaterThan(base)
   expect(metrics['memory_mib/resident']).toBeLessThan(process.resourceUsage().maxRSS / 1024 + 1)
   expect(metrics).not.toHaveProperty('memory_mib/device')
+  const plan = events.find((event) => event.kind === 'plan')!
+  const peak = plan.lines.map((line) => /^peak +([\d.]+) MiB/.exec(line)?.[1]).find((found) => found !== undefined)
+  expect(metrics['memory_mib/planned']!.toFixed(1)).toBe(peak)
 })
 
 test('the cache is of the type that the recipe names, in the plan too; heads that it cannot hold are refused', async () => {

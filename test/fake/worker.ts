@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../../src/shared/errors.ts'
 import type { JobContext, JobFunction, ToPlay } from '../../src/shared/worker-contract.ts'
+import { partialFolder } from '../../src/main/files/partial-folder.ts'
 import { answerQuestions } from '../../src/main/jobs/questions.ts'
 import { serveJob } from '../../src/main/jobs/serve-job.ts'
 
@@ -137,7 +138,12 @@ serveJob({
   doctor: unused,
   demo: unused,
   report: unused,
-  export: unused,
+  // Dies half way.
+  export: () =>
+    Promise.resolve(({ to }, context) => {
+      mkdirSync(join(partialFolder(to), 'peft'), { recursive: true })
+      return Promise.resolve(SCRIPTS['killed']!(context))
+    }),
   import: unused,
   prepare: unused,
   play: () => Promise.resolve((_input, context) => Promise.resolve(SCRIPTS['play']!(context))),

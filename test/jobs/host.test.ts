@@ -1,5 +1,7 @@
 /** The host around its queue: the playground waits for the device and for nothing else; nothing starts once it closes. */
-import { mkdirSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test, vi } from 'vitest'
@@ -47,6 +49,42 @@ function rig(): Rig {
     }
   }
 }
+
+test('what a killed export left half written goes at the next start, and when its worker dies; all else stays', async () => {
+  const folder = workspace()
+  const dead = spawnSync(process.execPath, ['-e', '']).pid
+  const alive = spawn(process.execPath, ['-e', 'setInterval(() => 0, 1000)'])
+  atEnd(() => alive.kill('SIGKILL'))
+  const open = (): Host => openHost({ workspace: folder, workerPath, version: '0', desktop: false })
+  const host = open()
+  const made = (...names: string[]): string => {
+    const path = host.at('exports', ...names)
+    mkdirSync(join(path, 'peft'), { recursive: true })
+    return path
+  }
+  const left = made(`e1.${hostname()}.${dead}.partial`)
+  const others = [
+    made(`e1.${hostname()}.${alive.pid}.partial`), // still at it
+    made(`e1.elsewhere.${dead}.partial`), // on another machine
+    made(`e1.${hostname()}.mine.partial`),
+    made(`e2.${hostname()}.${dead}.partial`), // of an export that is not known to have died
+    made('e1')
+  ]
+  host.store.runs.add(newRun({ id: 'e1', kind: 'export', folder: host.at('exports', 'e1') }))
+  host.store.runs.change('e1', { state: 'running' }) // as a killed host leaves it
+  await host.close()
+
+  const next = open()
+  atEnd(next.close)
+  expect([left, ...others].map((path) => existsSync(path))).toEqual([false, true, true, true, true, true])
+
+  const again = made(`e3.${hostname()}.${dead}.partial`)
+  const input = JSON.stringify({ input: { to: next.at('exports', 'e3') } })
+  next.queue.add(newRun({ id: 'e3', kind: 'export', folder: next.at('exports', 'e3'), input }))
+  await vi.waitFor(() => expect(next.store.runs.get('e3')?.how).toBe('crashed'), WAIT)
+  await vi.waitFor(() => expect(existsSync(again)).toBe(false), WAIT)
+  expect(readdirSync(next.at('exports')).filter((name) => name.startsWith('e3'))).toEqual([])
+})
 
 test('a question waits for the run that has the device, not for a download beside it', async () => {
   const { host, add, ask } = rig()

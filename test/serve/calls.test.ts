@@ -75,6 +75,41 @@ test('a download is called by its file, without what its address says besides', 
   ])
 })
 
+test('a split and a deduplication tell how far they are; cancelled, they leave nothing of any part', async () => {
+  const host = opened()
+  const call = datasetCalls(host)
+  const path = join(workspace(), 'a.jsonl')
+  const rows = Array.from({ length: 5000 }, (_, i) => JSON.stringify({ prompt: `p${i % 4000}`, solution: '1' }))
+  writeFileSync(path, rows.join('\n'))
+  const mapping = { prompt: 'prompt', solution: 'solution' }
+  const { dataset } = await call.import({ path, name: 'a', format: 'prompt_solution', mapping }, NOBODY)
+  const { id } = dataset
+  const kept = (): number => Number(host.store.opened.db.prepare('SELECT count(*) FROM dataset_rows').pluck().get())
+  const asked = [
+    (signal?: AbortSignal) => call.split({ id, heldOutShare: 0.5, seed: 0 }, signal),
+    (signal?: AbortSignal) => call.deduplicate({ id }, signal)
+  ]
+  expect(await call.making({ id, after: -1, waitMs: 0 }, NOBODY)).toBeNull()
+  for (const ask of asked) {
+    const stop = new AbortController()
+    const going = ask(stop.signal)
+    const ended = expect(going).rejects.toMatchObject({ name: 'AbortError' })
+    const first = await call.making({ id, after: -1, waitMs: 0 }, NOBODY)
+    expect(first).toEqual({ done: 0, of: 5000 })
+    await expect(ask()).rejects.toThrow('already')
+    let done = 0
+    while (done < 3000) done = (await call.making({ id, after: done, waitMs: 5000 }, NOBODY))!.done
+    stop.abort()
+    await ended
+    expect((await call.list({ trashed: false }, NOBODY)).map(({ name }) => name)).toEqual(['a'])
+    expect(readdirSync(host.at('datasets'))).toHaveLength(1)
+    expect(kept()).toBe(5000)
+    expect(await call.making({ id, after: -1, waitMs: 0 }, NOBODY)).toBeNull()
+  }
+  expect(await asked[0]!()).toMatchObject({ train: { rows: 2500 }, heldOut: { rows: 2500 } })
+  expect(await asked[1]!()).toMatchObject({ dataset: { rows: 4000, duplicates: 0 }, removed: 1000 })
+})
+
 test('an import that nobody waits for any more leaves nothing', async () => {
   const host = opened()
   const path = join(workspace(), 'a.jsonl')

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { RunEvent } from '../../src/shared/event.ts'
+import { eventStore } from '../../src/main/data/store/events.ts'
 import { openStore } from '../../src/main/data/store/index.ts'
 import type { Store } from '../../src/main/data/store/index.ts'
 import { atEnd, newRun, workspace } from './workspace.ts'
@@ -180,4 +181,43 @@ test('a full disk keeps what was there, refuses the batch whole, and goes on onc
   db.pragma('max_page_count = 1000000')
   write(store, run, many)
   expect(store.events.lastSeq(run)).toBe(3)
+})
+
+test('the number of events is exact: after a batch that was taken back, and without a run that was deleted', () => {
+  const { store, run } = opened()
+  expect(store.events.count()).toBe(0)
+  const other = store.runs.add(newRun({ id: 'other' }))
+  write(store, run, [step(1, { a: 1 }), step(2, { a: 1 })])
+  write(store, other.number, [step(1, { a: 1 })])
+  const broken = { at: 3, event: { ...step(3, { a: 1 }).event, kind: null } as unknown as RunEvent }
+  expect(() => write(store, run, [step(3, { a: 1 }), broken])).toThrow()
+  write(store, run, [step(3, { a: 2 })])
+  expect(store.events.count()).toBe(4)
+  store.runs.delete('other')
+  expect(store.events.count()).toBe(3)
+})
+
+test('what is asked for by its kind is found by an index, however long the run', () => {
+  const { store } = opened()
+  const { db } = store.opened
+  const asked: string[] = []
+  eventStore(
+    new Proxy(db, {
+      get: (target, name) =>
+        name === 'prepare'
+          ? (sql: string) => (asked.push(sql), target.prepare(sql))
+          : (Reflect.get(target, name) as (...args: unknown[]) => unknown).bind(target)
+    })
+  )
+  // The last steps told are few, and found from the run's end.
+  const byKind = asked.filter((sql) => /^SELECT .*FROM events.*kind/s.test(sql) && !sql.endsWith('seq DESC LIMIT 2'))
+  expect(byKind.length).toBeGreaterThan(5)
+  for (const sql of byKind) {
+    const given = Array.from(sql.matchAll(/\?/g), () => 1)
+    const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...given) as { detail: string }[]
+    expect([sql, plan.map(({ detail }) => detail).join()]).toEqual([
+      sql,
+      expect.stringMatching(/INDEX events_(rare|steps)/)
+    ])
+  }
 })

@@ -3,8 +3,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { AppError } from '../../src/shared/errors.ts'
-import { GrpoRecipe, SftRecipe } from '../../src/shared/recipe.ts'
+import { EvaluateRecipe, GrpoRecipe, SftRecipe } from '../../src/shared/recipe.ts'
 import type { Recipe } from '../../src/shared/recipe.ts'
+import type { RunEvent } from '../../src/shared/event.ts'
 import { openStore } from '../../src/main/data/store/index.ts'
 import type { Store } from '../../src/main/data/store/index.ts'
 import { deviceOf, gflopsOn } from '../../src/main/ipc/doctor-facts.ts'
@@ -42,14 +43,30 @@ function rig() {
       tasks: [{ family: 'arithmetic', difficulty: 1, count: 9 }],
       ...more
     })
-  return { store, predict, asked, answers, sft, grpo, base }
+  const evaluate = (more: object = {}): Recipe =>
+    EvaluateRecipe.parse({
+      kind: 'evaluate',
+      base,
+      output_dir: folder,
+      device: 'cpu',
+      policies: [{ name: 'base' }, { name: 'sft' }],
+      tasksets: [{ name: 'sums', tasks: [{ family: 'arithmetic', count: 20 }] }],
+      ...more
+    })
+  return { folder, store, predict, asked, answers, sft, grpo, evaluate, base }
 }
 /** An ended run whose steps told these metrics, more and more of them slower. */
-function ran(store: Store, recipe: Recipe, name: string, metrics: Record<string, number>): void {
+function ran(
+  store: Store,
+  recipe: Recipe,
+  name: string,
+  metrics: Record<string, number>,
+  kind: 'step' | 'evaluation' = 'step'
+): void {
   const run = newRun({ kind: recipe.kind, name, base: recipe.base, input: JSON.stringify({ input: { recipe } }) })
   const { number } = store.runs.add(run)
   store.runs.change(run.id, { state: 'ended', how: 'done' })
-  const events = [1, 2, 3].map((step) => ({ at: step, event: { kind: 'step', step, of: 3, metrics } as const }))
+  const events = [1, 2, 3].map((step) => ({ at: step, event: { kind, step, of: 3, metrics } as RunEvent }))
   store.events.append(number, { events, lines: [] })
 }
 
@@ -81,8 +98,39 @@ test('GRPO: the time of a step by its rollouts and the length that answers had',
   )
 })
 
+test('an evaluation: its answers at the pace and length of the newest evaluation of the same base and device', async () => {
+  const { store, predict, evaluate, folder } = rig()
+  const pair = (policy: string, rate: number, length: number) => ({
+    [`${policy}/sums/tokens_per_second/rollout`]: rate,
+    [`${policy}/sums/completions/mean_length`]: length,
+    [`${policy}/sums/completions/mean_length/correct`]: 7
+  })
+  expect(await predict(evaluate())).toMatchObject({ seconds: null, source: 'unknown' })
+  ran(
+    store,
+    evaluate(),
+    'last',
+    { ...pair('base', 100, 300), ...pair('sft', 200, 50), ...pair('grpo', 200, 50) },
+    'evaluation'
+  )
+  ran(store, evaluate({ device: 'cuda' }), 'on a GPU', pair('base', 9000, 300), 'evaluation')
+  ran(store, evaluate(), 'of an older version', { 'base/sums/completions/mean_length': 9 }, 'evaluation')
+  // two policies, five runs, 20 tasks; 3 of a file's 4
+  const tasks = join(folder, 'tasks.jsonl')
+  writeFileSync(tasks, Array.from({ length: 4 }, (_, i) => `{"prompt":"${i}+1","solution":"${i + 1}"}\n`).join(''))
+  expect(await predict(evaluate())).toEqual({
+    seconds: (2 * 5 * 20 * 50) / 200,
+    source: 'measured',
+    why: '200 answers of about 50 tokens, at the 200 tokens a second of "last"'
+  })
+  const filed = { tasksets: [{ name: 'file', tasks: [{ file: tasks, skip: 1 }] }], max_completion_length: 10 }
+  expect(await predict(evaluate(filed))).toMatchObject({ seconds: (2 * 5 * 3 * 10) / 200 })
+  const gone = { tasksets: [{ name: 'file', tasks: [{ file: join(folder, 'gone.jsonl') }] }] }
+  expect(await predict(evaluate(gone))).toMatchObject({ seconds: null, why: expect.stringContaining('gone.jsonl') })
+})
+
 test('without an earlier run doctor’s rate gives a guess that is called one; without doctor nothing is said', async () => {
-  const { store, predict, sft, grpo, base } = rig()
+  const { store, predict, sft, grpo, evaluate, base } = rig()
   expect(await predict(sft())).toMatchObject({
     seconds: null,
     source: 'unknown',
@@ -95,6 +143,9 @@ test('without an earlier run doctor’s rate gives a guess that is called one; w
   expect(guess.seconds).toBeCloseTo((4 * parameters! * 172_800) / 40e9, 9)
   const most = 10 * 64 * (512 + 512)
   expect((await predict(grpo({ max_steps: 10 }))).seconds).toBeCloseTo((6 * parameters! * most) / 40e9, 9)
+  const measured = await predict(evaluate())
+  expect(measured).toMatchObject({ source: 'guess', why: expect.stringContaining('at most 204,800 tokens') })
+  expect(measured.seconds).toBeCloseTo((2 * parameters! * 204_800) / 40e9, 9)
 })
 
 test('a file that cannot be counted leaves the time open, and is asked about again', async () => {

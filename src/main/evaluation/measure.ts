@@ -62,6 +62,8 @@ export async function evaluatePolicies(measurement: Measurement, means: Means): 
   signal.addEventListener('abort', stop)
   try {
     let skip = kept.length
+    /** Of the pair that is being answered: what was sampled and graded now, not before a stop. */
+    let pace = { tokens: 0, seconds: 0 }
     for (const block of blocksFor(measurement, sampler.width)) {
       if (skip >= block.asked.length) {
         skip -= block.asked.length
@@ -80,8 +82,8 @@ export async function evaluatePolicies(measurement: Measurement, means: Means): 
         adapter: policy.adapter,
         signal,
         onProgress: (done, _ofBlock, tokens) => {
-          const pace = (tokens * 1000) / (performance.now() - started)
-          emit({ kind: 'progress', label, done: from + done, of, note: `${pace.toFixed(0)} tokens/s` })
+          const rate = (tokens * 1000) / (performance.now() - started)
+          emit({ kind: 'progress', label, done: from + done, of, note: `${rate.toFixed(0)} tokens/s` })
           if (total > of) emit({ kind: 'progress', label: 'all answers', done: before + done, of: total })
         }
       })
@@ -94,9 +96,15 @@ export async function evaluatePolicies(measurement: Measurement, means: Means): 
       }
       onBlock?.(graded)
       all.push(...graded)
+      pace = {
+        tokens: pace.tokens + graded.reduce((sum, { length }) => sum + length, 0),
+        seconds: pace.seconds + (performance.now() - started) / 1000
+      }
       if (from + asked.length === of) {
         const own = all.slice(-of)
-        const metrics = Object.entries(answerMetrics(own)).map(([name, value]) => [
+        const measured = { ...answerMetrics(own), 'tokens_per_second/rollout': pace.tokens / pace.seconds }
+        pace = { tokens: 0, seconds: 0 }
+        const metrics = Object.entries(measured).map(([name, value]) => [
           `${policy.name}/${taskset.name}/${name}`,
           value
         ])

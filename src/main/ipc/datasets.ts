@@ -11,6 +11,7 @@ import { convertRow, detectFormat, knownRoles, useOf } from '../data/datasets/fo
 import { writeDataset } from '../data/datasets/write.ts'
 import type { DatasetRecord } from '../data/store/datasets.ts'
 import type { Calls } from './calls.ts'
+import { partMaker } from './dataset-parts.ts'
 import type { Host } from './host.ts'
 import { histogramOf } from './length-histogram.ts'
 import { refuseRead } from './readers.ts'
@@ -19,7 +20,6 @@ import { forgetOldUploads, forgetUpload, takePiece } from './uploads.ts'
 const CHECKED_ROWS = 200
 const SHOWN_ROWS = 10
 const KEPT_ISSUES = 200
-const CHUNK = 1000
 /** A page takes an export as one text. */
 const MOST_EXPORT_BYTES = 256 * 2 ** 20
 
@@ -32,33 +32,7 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
     if (found === undefined) throw new AppError('usage', 'there is no such dataset', 'Look at the list of datasets.')
     return found
   }
-  /** A new dataset of some rows of another. */
-  const derived = async (
-    from: DatasetRecord,
-    name: string,
-    keep: (row: { place: number; repeats: number }) => boolean
-  ): Promise<DatasetSummary> => {
-    const made = await writeDataset({
-      store,
-      folder: host.at('datasets'),
-      name,
-      use: from.purpose,
-      format: from.format,
-      origin: from.origin,
-      bodies: bodiesOf(from, keep),
-      nothing: () => 'none of the rows belongs to this part'
-    })
-    host.changed('datasets')
-    return summaryOf(made)
-  }
-  function* bodiesOf(
-    from: DatasetRecord,
-    keep: (row: { place: number; repeats: number }) => boolean
-  ): Iterable<SourceRow> {
-    for (let at = 0; at < from.rows; at += CHUNK) {
-      for (const row of store.chunk(from.number, at, CHUNK)) if (keep(row)) yield JSON.parse(row.body) as SourceRow
-    }
-  }
+  const parts = partMaker(host)
 
   /** All or, where one of them must stay, none. */
   const deleteAll = async (records: readonly DatasetRecord[]): Promise<{ deleted: number }> => {
@@ -176,7 +150,7 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
         tokens: { id: number; text: string; trained: boolean }[]
       }
     },
-    split: async ({ id, heldOutShare, seed }) => {
+    split: async ({ id, heldOutShare, seed }, signal) => {
       const from = existing(id)
       const count = Math.round(from.rows * heldOutShare)
       if (count < 1 || count >= from.rows)
@@ -187,17 +161,18 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
         )
       const order = seeded(seed, 'split').shuffle(Array.from({ length: from.rows }, (_, i) => i))
       const held = new Set(order.slice(0, count))
-      const train = await derived(from, `${from.name} (train)`, ({ place }) => !held.has(place))
-      return { train, heldOut: await derived(from, `${from.name} (held out)`, ({ place }) => held.has(place)) }
+      const names = [`${from.name} (train)`, `${from.name} (held out)`]
+      const [train, heldOut] = await parts.make(from, names, ({ place }) => +held.has(place), signal)
+      return { train: summaryOf(train!), heldOut: summaryOf(heldOut!) }
     },
-    deduplicate: async ({ id }) => {
+    deduplicate: async ({ id }, signal) => {
       const from = existing(id)
       if (from.duplicates === 0) throw new AppError('usage', `${from.name} has no repeated rows`)
-      return {
-        dataset: await derived(from, `${from.name} (unique)`, ({ repeats }) => repeats === 0),
-        removed: from.duplicates
-      }
+      const once = ({ repeats }: { repeats: number }): 0 | null => (repeats === 0 ? 0 : null)
+      const [dataset] = await parts.make(from, [`${from.name} (unique)`], once, signal)
+      return { dataset: summaryOf(dataset!), removed: from.duplicates }
     },
+    making: ({ id, after, waitMs }, signal) => parts.progress(id, after, waitMs, signal),
     rename: ({ id, name }) => {
       existing(id)
       store.rename(id, name)

@@ -10,6 +10,7 @@ import { QUESTION_KINDS } from '../../shared/worker-contract.ts'
 import type { JobInput, JobKind, QuestionKind } from '../../shared/worker-contract.ts'
 import { openStore } from '../data/store/index.ts'
 import type { Store } from '../data/store/index.ts'
+import { removeAbandoned } from '../files/partial-folder.ts'
 import { createChanges } from '../jobs/changes.ts'
 import type { Changes } from '../jobs/changes.ts'
 import { crashReport } from '../jobs/crash-report.ts'
@@ -108,6 +109,7 @@ export function openHost(options: HostOptions): Host {
     onEnded: (run) => {
       log(`${run.kind} ${run.name}: ${run.how}: ${run.reason}`)
       if (run.kind === 'download' || run.kind === 'prepare' || run.kind === 'export') changed('models')
+      clearPartial(run)
       if (run.kind === 'doctor' && run.result !== null) store.settings.set('doctor', JSON.parse(run.result))
       options.onEnded?.(run)
     },
@@ -125,6 +127,17 @@ export function openHost(options: HostOptions): Host {
       set: (paused) => store.settings.set('queuePaused', paused)
     }
   })
+
+  /** What a killed export was writing. Its run says that it crashed; the next export of the same folder would do this too. */
+  const clearPartial = (run: RunRow): void => {
+    if (run.kind !== 'export' || run.how !== 'crashed') return
+    try {
+      for (const path of removeAbandoned(run.folder)) log(`removed what ${run.name} left half written: ${path}`)
+    } catch (error) {
+      log(`what ${run.name} left half written is still there: ${String(error)}`)
+    }
+  }
+  store.runs.list({ offset: 0, limit: -1, search: '', kind: 'export', trashed: false }).rows.forEach(clearPartial)
 
   let backedUpEvents = -1
   const backUp = async (): Promise<void> => {

@@ -46,8 +46,8 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
   try {
     emit({ kind: 'phase', name: 'loading' })
     const planned: PlanFirst = (base, trained) => {
-      const { settings, sampling } = planTrainer(base, trained, grpoRun(recipe, base), emit)
-      return { ...settings, ...sampling }
+      const { settings, sampling, totalBytes } = planTrainer(base, trained, grpoRun(recipe, base), emit)
+      return { ...settings, ...sampling, peakBytes: totalBytes }
     }
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
     const { dialogue, trainer, optimizer, adapter, model } = session
@@ -185,7 +185,7 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
         'timing_s/sync': update.syncSeconds,
         'tokens_per_second/rollout': (sampledTokens * 1000) / (sampledAt - started),
         'tokens_per_second/train': (update.tokens * 1000) / (trainedAt - sampledAt),
-        ...memoryMetrics(session.backend)
+        ...memoryMetrics(session.backend, session.plan.peakBytes)
       }
       if (step % recipe.logging_steps === 0 || step === recipe.max_steps)
         emit({ kind: 'step', step, of: recipe.max_steps, metrics })

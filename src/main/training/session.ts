@@ -42,7 +42,11 @@ export type SessionRecipe = {
 export type PlanFirst = (model: PlannedModel, trained: PlannedTraining) => RunPlan
 
 /** What a run is planned with; it keeps it when it is resumed, since other sizes would round differently. */
-export type RunPlan = Plan['settings'] & Partial<PlannedSampling>
+export type RunPlan = Plan['settings'] &
+  Partial<PlannedSampling> & {
+    /** What the plan expects at most, where the run computes. Only said; nothing follows from it. */
+    readonly peakBytes?: number
+  }
 
 export type Session = {
   readonly backend: Backend

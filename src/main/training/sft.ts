@@ -43,7 +43,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
     let plan: Plan | undefined // of a fresh run; one that goes on keeps its own
     const planned: PlanFirst = (base, trained) => {
       plan = planTrainer(base, trained, sftRun(recipe), emit)
-      return plan.settings
+      return { ...plan.settings, peakBytes: plan.totalBytes }
     }
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
     const { dialogue, trainer, optimizer, adapter } = session
@@ -139,7 +139,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
         step_time: seconds,
         'timing_s/train': seconds,
         'tokens_per_second/train': total / seconds,
-        ...memoryMetrics(session.backend)
+        ...memoryMetrics(session.backend, session.plan.peakBytes)
       }
       if (step % recipe.logging_steps === 0 || step === steps) emit({ kind: 'step', step, of: steps, metrics })
 

@@ -1,8 +1,13 @@
 /** A chart as a file: CSV of its points, SVG drawn from them. Pure text; `download` in `save-file.ts` hands it over. */
-import { joined } from './series.ts'
+import { joined, stretches } from './series.ts'
 import type { Points } from './series.ts'
 
-export type Curve = Points & { readonly label: string; readonly colour: string }
+export type Curve = Points & {
+  readonly label: string
+  readonly colour: string
+  /** Steps after which the line starts anew. */
+  readonly breaks?: readonly number[] | undefined
+}
 
 const quoted = (text: string): string => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
 
@@ -57,10 +62,12 @@ export function curvesSvg(
   )
   const bottom = height - box.bottom
   const columns = ticks(x0, x1, 8).map((x) => label(px(x), bottom + 16, String(x), 'middle'))
-  const paths = curves.map(({ step, value, colour }) => {
-    const points = step.map((s, i) => `${px(s).toFixed(1)},${py(value[i]!).toFixed(1)}`).join(' ')
-    return `<polyline points="${points}" fill="none" stroke="${colour}" stroke-width="1.6"/>`
-  })
+  const paths = curves.flatMap((curve) =>
+    stretches(curve, curve.breaks).map(({ step, value }) => {
+      const points = step.map((s, i) => `${px(s).toFixed(1)},${py(value[i]!).toFixed(1)}`).join(' ')
+      return `<polyline points="${points}" fill="none" stroke="${curve.colour}" stroke-width="1.6"/>`
+    })
+  )
   const column = (width - box.left - box.right) / Math.min(4, Math.max(1, curves.length))
   const legend = curves.map(({ label: name, colour }, i) => {
     const x = box.left + (i % 4) * column

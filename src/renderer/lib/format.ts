@@ -32,6 +32,10 @@ export function fixed(x: number, decimals: number, plus = false): string {
   return sign + text
 }
 
+/** `p < 0.0001`, `p = 0.032`, `p = 0.50`. */
+export const pText = (p: number): string =>
+  p < 0.0001 ? 'p < 0.0001' : `p = ${p >= 0.1 ? p.toFixed(2) : p.toPrecision(2)}`
+
 /** A difference, always with its sign. */
 export const signed = (x: number, digits = 3): string => (x > 0 ? `+${number(x, digits)}` : number(x, digits))
 
@@ -60,6 +64,15 @@ export function duration(ms: number): string {
 
 const two = (a: number, unit: string, b: number, smaller: string): string =>
   b === 0 ? `${a}${THIN}${unit}` : `${a}${THIN}${unit} ${b}${THIN}${smaller}`
+
+/** `up to 0.5`, `from 0.05 up to 0.5`. */
+export const rangeWords = (
+  { low, high }: { readonly low?: number | undefined; readonly high?: number | undefined },
+  format: (value: number) => string
+): string =>
+  [low === undefined ? '' : `from ${format(low)}`, high === undefined ? '' : `up to ${format(high)}`]
+    .filter((part) => part !== '')
+    .join(' ')
 
 /** Parameters of a model: 1.4 M, 7.6 B. */
 export function parameters(n: number): string {

@@ -38,7 +38,7 @@ export const CHARTS: readonly ChartSpec[] = [
     id: 'loss',
     title: 'Loss',
     about:
-      'Negative log-likelihood of the trained tokens. Falls quickly, then slowly; held-out loss that rises while this falls means the traces are being memorised.',
+      'In SFT the negative log-likelihood of the trained tokens: it falls quickly, then slowly; held-out loss that rises while it falls means the traces are being memorised. In GRPO what an update minimises, policy loss with KL and entropy: near zero is normal, and it is not comparable with that of SFT.',
     unit: 'nats per token',
     format: plain,
     label: named({ loss: 'training', 'eval/loss': 'held out' })
@@ -91,7 +91,7 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'entropy',
     title: 'Entropy',
-    about: 'How undecided the policy is per token. Healthy between 0.05 and 0.5 in GRPO; under 0.01 it has collapsed.',
+    about: 'How undecided the policy is per token. Under 0.01 it has collapsed.',
     unit: 'nats',
     format: plain,
     label: named({ entropy: 'per token' })
@@ -99,7 +99,7 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'kl',
     title: 'KL divergence',
-    about: 'How far the policy has moved from its reference. Up to 0.5 is healthy, over 2 is an alarm.',
+    about: 'How far the policy has moved from its reference. Over 2 is an alarm.',
     unit: 'nats',
     format: plain,
     label: named({ kl: 'per token' })
@@ -108,7 +108,7 @@ export const CHARTS: readonly ChartSpec[] = [
     id: 'clipped',
     title: 'Cut off at the limit',
     about:
-      'Share of responses that reached max_completion_length. Over 30 % the limit is too short or the policy rambles.',
+      'Share of responses that reached max_completion_length. Where it is high the limit is too short or the policy rambles.',
     unit: '',
     format: share,
     label: named({ 'completions/clipped_ratio': 'rollouts', 'eval/completions/clipped_ratio': 'held out' })
@@ -116,7 +116,7 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'zero-variance',
     title: 'Groups without variance',
-    about: 'Share of groups whose answers all got the same reward: nothing is learnt from them. Healthy under 80 %.',
+    about: 'Share of groups whose answers all got the same reward: nothing is learnt from them.',
     unit: '',
     format: share,
     label: named({ frac_reward_zero_std: 'of all groups' })
@@ -124,7 +124,7 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'grad-norm',
     title: 'Gradient norm',
-    about: 'Before clipping. Healthy between 0.001 and 1; 0 in a step that trained nothing.',
+    about: 'Before clipping. 0 in a step that trained nothing.',
     unit: '',
     format: plain,
     label: named({ grad_norm: 'all adapters' })
@@ -148,16 +148,15 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'logprob-difference',
     title: '|Δ logprob| sampler and trainer',
-    about:
-      'How far the decoder and the trainer disagree about the same tokens. More than 0.05 on average makes the update off-policy.',
-    unit: 'nats per token',
+    about: 'How far the decoder and the trainer disagree per token. Where the mean is high the update is off-policy.',
+    unit: 'nats',
     format: plain,
     label: matching(/^sampling\/sampling_logp_difference\/(mean|max)$/)
   },
   {
     id: 'clip-ratio',
     title: 'Clipped by the trust region',
-    about: 'Share of tokens whose ratio left the clip range. Healthy under 10 %.',
+    about: 'Share of tokens whose ratio left the clip range.',
     unit: '',
     format: share,
     label: matching(/^clip_ratio\/(region_mean|low_mean|high_mean)$/, {
@@ -185,10 +184,11 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'memory',
     title: 'Memory',
-    about: 'What the worker holds in the computer’s memory, and what is in use on a device with memory of its own.',
+    about:
+      'What the worker holds in the computer’s memory, and what is in use on a device with memory of its own. Planned is the peak of model and training where the run computes: on the CPU the worker’s own two hundred MiB or so come on top.',
     unit: 'MiB',
     format: (value) => withUnit(number(value, 4), 'MiB'),
-    label: matching(/^memory_mib\/(.+)$/, { resident: 'worker', planned: 'planned' })
+    label: matching(/^memory_mib\/(.+)$/, { resident: 'worker', planned: 'planned peak' })
   }
 ]
 

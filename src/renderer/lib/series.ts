@@ -18,6 +18,18 @@ export function smoothed(value: readonly number[], weight: number): number[] {
   })
 }
 
+/** A curve up to each of some steps, then after the last of them: one stretch more than breaks, empty ones among them. */
+export function stretches({ step, value }: Points, breaks: readonly number[] = []): Points[] {
+  const cuts = breaks.map((after) => {
+    const at = step.findIndex((s) => s > after)
+    return at < 0 ? step.length : at
+  })
+  return [...cuts, step.length].map((to, i) => {
+    const from = cuts[i - 1] ?? 0
+    return { step: step.slice(from, to), value: value.slice(from, to) }
+  })
+}
+
 /** One table of x and a column per curve, null where a curve has no point: what uPlot draws. */
 export function joined(curves: readonly Points[]): [number[], ...(number | null)[][]] {
   if (curves.length === 1) return [[...curves[0]!.step], [...curves[0]!.value]]

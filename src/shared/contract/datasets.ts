@@ -1,6 +1,6 @@
 /** Datasets: a dropped file, its format, its rows. */
 import { z } from 'zod'
-import { call, DatasetId, HostPath, Issue, Slice, Time } from './call.ts'
+import { call, DatasetId, Follow, HostPath, Issue, Slice, Time } from './call.ts'
 
 export const DATA_FORMATS = ['messages', 'sharegpt', 'alpaca', 'prompt_completion', 'prompt_solution', 'gsm8k'] as const
 
@@ -93,14 +93,18 @@ export const datasets = {
   tokens: call
     .input(z.strictObject({ id: DatasetId, index: z.number().int().nonnegative(), base: HostPath }))
     .output(z.object({ tokens: z.array(z.object({ id: z.number().int(), text: z.string(), trained: z.boolean() })) })),
-  /** A seeded split into two new datasets. */
+  /** A seeded split into two new datasets. Whoever no longer waits for the answer takes it back: none is made then. */
   split: call
     .input(z.strictObject({ id: DatasetId, heldOutShare: z.number().gt(0).lt(1), seed: z.number().int().default(0) }))
     .output(z.object({ train: DatasetSummary, heldOut: DatasetSummary })),
-  /** Without the rows that repeat an earlier one. */
+  /** Without the rows that repeat an earlier one. Taken back as a split is. */
   deduplicate: call
     .input(z.strictObject({ id: DatasetId }))
     .output(z.object({ dataset: DatasetSummary, removed: z.number().int() })),
+  /** How far a split or a deduplication of a dataset is, in rows read, once that is no longer `after`; null: none is under way. */
+  making: call
+    .input(z.strictObject({ id: DatasetId, after: z.number().int().default(-1), ...Follow }))
+    .output(z.object({ done: z.number().int(), of: z.number().int() }).nullable()),
   rename: call.input(z.strictObject({ id: DatasetId, name: z.string().min(1) })).output(DatasetSummary),
   export: call.input(z.strictObject({ id: DatasetId })).output(z.object({ name: z.string(), text: z.string() })),
   /** To the trash and back. Nothing is deleted by itself: only by `deleteForever` and `emptyTrash`. */

@@ -5,6 +5,7 @@ import { dodge } from '../../../src/renderer/components/figures/dodge.ts'
 import { distinctNames } from '../../../src/shared/distinct-names.ts'
 import { lengthCurves } from '../../../src/renderer/pages/evaluate/length-accuracy.ts'
 import { evaluateYaml, formProblem } from '../../../src/renderer/pages/evaluate/evaluate-recipe.ts'
+import { pText } from '../../../src/renderer/lib/format.ts'
 import { families } from '../../../src/renderer/pages/models/lineage.ts'
 import { roomFor, STRETCH } from '../../../src/renderer/pages/play/growing-text.ts'
 import { paragraphs } from '../../../src/renderer/pages/play/paragraphs.ts'
@@ -40,6 +41,10 @@ test.each([
 
 test('points of a strip do not lie on each other', () => {
   expect(dodge([0.5, 0.5, 0.5, 0.9], 0.01)).toEqual([0, 1, -1, 0])
+})
+
+test('p in as many digits as say something', () => {
+  expect([0.00001, 0.0041, 0.032, 0.5].map(pText)).toEqual(['p < 0.0001', 'p = 0.0041', 'p = 0.032', 'p = 0.50'])
 })
 
 const form = {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { warningsOf } from '../../../src/renderer/lib/health.ts'
+import { rangeOf, warningsAt, warningsOf } from '../../../src/renderer/lib/health.ts'
 import { chartsFor, headlineWords } from '../../../src/renderer/lib/metrics.ts'
 import { shareDone, stateSentence, stateWord } from '../../../src/renderer/lib/run-words.ts'
 import { groupWords, isFlat } from '../../../src/renderer/pages/runs/group-words.ts'
@@ -70,9 +70,13 @@ test('a group that teaches says which way it pushes', () => {
   expect(groupWords([row('wrong', -1, -1), row('wrong', -0.5, 1)])).toMatch(/^All two answers wrong, yet/)
 })
 
+/** One metric of a GRPO run. */
+const series = (name: string, values: number[]) => (metric: string) =>
+  metric === name || metric === 'reward'
+    ? { step: values.map((_, i) => i + 1), value: metric === name ? values : values.map((_, i) => i) }
+    : undefined
+
 test('warnings come from trends, not from single steps, and a healthy run has none', () => {
-  const series = (name: string, values: number[]) => (metric: string) =>
-    metric === name ? { step: values.map((_, i) => i + 1), value: values } : undefined
   expect(warningsOf(series('entropy', [0.3, 0.3, 0.3, 0.3, 0.3]))).toEqual([])
   expect(warningsOf(series('entropy', [0.3, 0.3, 0.3, 0.005]))).toEqual([])
   expect(warningsOf(series('entropy', [0.005, 0.005, 0.005, 0.005, 0.005]))).toMatchObject([
@@ -103,11 +107,28 @@ test('warnings come from trends, not from single steps, and a healthy run has no
   expect(warningsOf(series('eval/loss', [1, 0.8, 0.9]))).toMatchObject([{ chart: 'loss' }])
 })
 
+test('a chart tells of its latest value out of range, and the band it draws is the one it is judged by', () => {
+  const late = series('entropy', [0.3, 0.3, 0.3, 0.3, 0.02])
+  expect(warningsOf(late)).toEqual([])
+  expect(warningsAt('entropy', late)).toMatchObject([{ level: 'note', text: expect.stringContaining('0.02') }])
+  expect(warningsAt('entropy', series('entropy', [0.02, 0.3]))).toEqual([])
+  expect(warningsAt('kl', late)).toEqual([])
+  expect(rangeOf('entropy', late)).toMatchObject({ low: 0.05, high: 0.5 })
+  // Of SFT nothing is sampled: the range of GRPO says nothing of it.
+  const taught = (metric: string) => (metric === 'reward' ? undefined : late(metric))
+  expect([rangeOf('entropy', taught), warningsAt('entropy', taught)]).toEqual([undefined, []])
+  // Usual for a while: the chart says so, the run does not.
+  const undecided = series('entropy', [0.9, 0.8, 0.8, 0.7, 0.7])
+  expect([warningsOf(undecided), warningsAt('entropy', undecided).length]).toEqual([[], 1])
+  // A trend is told once.
+  expect(warningsAt('kl', series('kl', [3, 3, 3, 3, 3]))).toHaveLength(1)
+})
+
 test('every metric that training reports has its chart; verdicts keep their colours', () => {
   const names = [
     'loss', 'eval/loss', 'reward', 'reward_std', 'rewards/accuracy/mean', 'accuracy', 'completions/mean_length/correct', 'entropy', 'kl',
     'completions/clipped_ratio', 'frac_reward_zero_std', 'grad_norm', 'learning_rate', 'sampling/sampling_logp_difference/mean',
-    'tokens_per_second/train', 'timing_s/rollout', 'memory_mib/resident'
+    'tokens_per_second/train', 'timing_s/rollout', 'memory_mib/resident', 'memory_mib/planned'
   ] // prettier-ignore
   const charts = chartsFor(names)
   expect(charts.flatMap(({ lines }) => lines.map(({ metric }) => metric)).sort()).toEqual([...names].sort())

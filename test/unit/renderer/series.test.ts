@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { curvesCsv, curvesSvg, ticks } from '../../../src/renderer/lib/chart-export.ts'
-import { joined, smoothed, thinned } from '../../../src/renderer/lib/series.ts'
+import { joined, smoothed, stretches, thinned } from '../../../src/renderer/lib/series.ts'
 
 test('smoothing by nothing changes nothing; a constant stays one from its first point', () => {
   expect(smoothed([3, 1, 2], 0)).toEqual([3, 1, 2])
@@ -53,3 +53,15 @@ test.each<[number, number, number[]]>([
   [0.03, 0.31, [0.1, 0.2, 0.3]],
   [5, 5, [5]]
 ])('round numbers from %d to %d', (low, high, expected) => expect(ticks(low, high)).toEqual(expected))
+
+test('stages of a run are stretches of their own: neither joined nor smoothed into each other', () => {
+  const curve = { step: [2, 4, 6, 8], value: [3, 2, 0.1, 0.2] }
+  expect(stretches(curve, [4])).toEqual([
+    { step: [2, 4], value: [3, 2] },
+    { step: [6, 8], value: [0.1, 0.2] }
+  ])
+  expect(stretches(curve)).toEqual([curve])
+  expect(stretches(curve, [5, 8]).map(({ step }) => step)).toEqual([[2, 4], [6, 8], []])
+  const svg = curvesSvg('Loss', '', [{ ...curve, label: 'a', colour: '#000', breaks: [4] }])
+  expect(svg.match(/<polyline/g)).toHaveLength(2)
+})

@@ -7,6 +7,7 @@ import { qwen3 } from '../../../src/main/engine/arch/qwen3.ts'
 import { recipeFields } from '../../../src/main/ipc/recipe-fields.ts'
 import { TRAINABLE_ARCHITECTURES } from '../../../src/shared/architectures.ts'
 import type { Field } from '../../../src/shared/contract/recipes.ts'
+import { parseToken, readTokens, showToken, withToken } from '../../../src/renderer/pages/train/token-list.ts'
 import { modulesOf, readTargets, shownModules, withModule } from '../../../src/renderer/pages/train/target-modules.ts'
 import { TARGET_MODULES } from '../../../src/shared/recipe.ts'
 import { DESCRIBED, settingWords } from '../../../src/renderer/pages/train/setting-words.ts'
@@ -148,4 +149,12 @@ test('every number of the form says what it is, and every word belongs to a sett
   expect(mute.map(({ path }) => path)).toEqual([])
   const paths = new Set(all.map(({ path }) => path))
   expect(DESCRIBED.filter((path) => !paths.has(path))).toEqual([])
+})
+
+test('a token is typed as text or as id, and shown as it would be typed again', () => {
+  for (const token of ['<think>', 5, '5', ' the', '"', 'a "b"', 0]) expect(parseToken(showToken(token))).toBe(token)
+  expect([' <think> ', '', ' ', '""', '012'].map(parseToken)).toEqual(['<think>', null, null, null, 12])
+  expect(withToken(['<think>', 5], '<think>')).toEqual([5, '<think>'])
+  expect(withToken([5], '5')).toEqual([5, '5'])
+  expect([undefined, 'x', [1, null, 'a']].map(readTokens)).toEqual([[], [], [1, 'a']])
 })

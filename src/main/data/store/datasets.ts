@@ -36,14 +36,16 @@ export type DatasetWriter = {
   readonly add: (rows: readonly NewRow[]) => void
   /** Makes the dataset visible. */
   readonly finish: (duplicates: number) => DatasetRecord
-  /** Takes back everything that was added. */
-  readonly drop: () => void
+  /** Takes back everything that was added, in pieces as `delete` does. */
+  readonly drop: () => Promise<void>
 }
 
 export type DatasetStore = {
   readonly list: (trashed: boolean) => readonly DatasetRecord[]
   readonly get: (id: string) => DatasetRecord | undefined
   readonly begin: (dataset: NewDataset) => DatasetWriter
+  /** What `work` does, a crash in the middle leaves undone. */
+  readonly atOnce: <T>(work: () => T) => T
   readonly rows: (
     dataset: number,
     asked: RowRequest
@@ -85,6 +87,10 @@ export function datasetStore(db: Db): DatasetStore {
     }
     return rows.length > 0
   })
+  const dropInPieces = async (number: number): Promise<void> => {
+    while (dropSome(number)) await nextTurn()
+    drop(number)
+  }
   for (const { number } of db.prepare('SELECT number FROM datasets WHERE ready = 0').all() as { number: number }[])
     drop(number)
 
@@ -134,9 +140,10 @@ export function datasetStore(db: Db): DatasetStore {
           )
           return get.get(dataset.id) as DatasetRecord
         },
-        drop: () => drop(number)
+        drop: () => dropInPieces(number)
       }
     },
+    atOnce: (work) => db.transaction(work)(),
     rows: (dataset, { offset, limit, search, onlyDuplicates }) => {
       const asked = matchOf(search)
       const where = [
@@ -173,8 +180,7 @@ export function datasetStore(db: Db): DatasetStore {
       const found = get.get(id) as DatasetRecord | undefined
       if (found === undefined) return
       db.prepare('UPDATE datasets SET ready = 0 WHERE id = ?').run(id)
-      while (dropSome(found.number)) await nextTurn()
-      drop(found.number)
+      await dropInPieces(found.number)
     }
   }
 }

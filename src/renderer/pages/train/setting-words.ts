@@ -15,6 +15,8 @@ const WORDS: Readonly<Record<string, string>> = {
   max_prompt_length: 'tokens; longer prompts are left out',
   max_completion_length: 'tokens of thought and answer together; what is longer is cut off',
   'lora.r': 'rank of the adapter: a higher one can learn more and takes more memory',
+  'lora.trainable_token_indices':
+    'special tokens by their text, such as <think>, any token by its id: their rows of embedding and head are trained too, and the run then writes a base.gguf that holds them',
   'lora.use_rslora': 'keeps the strength of high ranks',
   'optimizer.learning_rate': 'size of a step; too high and the loss jumps, too low and nothing happens',
   'optimizer.lr_scheduler_type': 'how the rate falls over the run',

@@ -1,0 +1,77 @@
+/** New datasets made of the rows of another: all of them or, where nobody waits for them any more, none. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { AppError } from '../../shared/errors.ts'
+import type { SourceRow } from '../data/datasets/containers.ts'
+import { writeDatasets } from '../data/datasets/write.ts'
+import type { PartRow } from '../data/datasets/write.ts'
+import type { DatasetRecord } from '../data/store/datasets.ts'
+import type { Host } from './host.ts'
+
+/** Rows of the source that were read. */
+export type Making = { readonly done: number; readonly of: number }
+
+export type PartMaker = {
+  /** `partOf` says which of the new datasets a row goes to; null: to none. Throws the signal's reason; nothing is kept then. */
+  readonly make: (
+    from: DatasetRecord,
+    names: readonly string[],
+    partOf: (row: { readonly place: number; readonly repeats: number }) => number | null,
+    signal: AbortSignal | undefined
+  ) => Promise<DatasetRecord[]>
+  /** How far what is made of a dataset is, as soon as it is further than `after`; null: nothing is made of it. */
+  readonly progress: (
+    id: string,
+    after: number,
+    waitMs: number,
+    signal: AbortSignal | undefined
+  ) => Promise<Making | null>
+}
+
+const CHUNK = 1000
+
+export function partMaker(host: Host): PartMaker {
+  const store = host.store.datasets
+  const making = new Map<string, Making>()
+  const tell = (id: string, state: Making | null): void => {
+    if (state === null) making.delete(id)
+    else making.set(id, state)
+    host.changes.tell(`making/${id}`)
+  }
+  return {
+    make: async (from, names, partOf, signal) => {
+      if (making.has(from.id))
+        throw new AppError(
+          'usage',
+          `${from.name} is being taken apart already`,
+          'Wait until that has ended, or cancel it.'
+        )
+      async function* rows(): AsyncIterable<PartRow> {
+        for (let done = 0; done < from.rows; done += CHUNK) {
+          tell(from.id, { done, of: from.rows })
+          await nextTurn()
+          signal?.throwIfAborted()
+          const chunk = store.chunk(from.number, done, CHUNK)
+          if (chunk.length === 0) throw new AppError('data', `${from.name} was deleted meanwhile`, 'Nothing was kept.')
+          for (const row of chunk) {
+            const part = partOf(row)
+            if (part !== null) yield { part, body: JSON.parse(row.body) as SourceRow }
+          }
+        }
+        signal?.throwIfAborted()
+      }
+      const { purpose: use, format, origin } = from
+      const nothing = (): string => 'none of the rows belongs to this part'
+      tell(from.id, { done: 0, of: from.rows })
+      try {
+        return await writeDatasets({ store, folder: host.at('datasets'), use, format, origin, nothing }, names, rows())
+      } finally {
+        tell(from.id, null)
+        host.changed('datasets')
+      }
+    },
+    progress: async (id, after, waitMs, signal) => {
+      if (making.get(id)?.done === after) await host.changes.next(`making/${id}`, waitMs, signal)
+      return making.get(id) ?? null
+    }
+  }
+}
