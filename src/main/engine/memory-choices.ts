@@ -23,7 +23,7 @@ const TRAINING_CHOICES: readonly PlannedSettings[] = [
   { forward: 'own', transposes: 'per layer', keep: 'none', boundaries: 'host', ...SMALL }
 ]
 
-/** Tokens of a chunk on the CPU: what they need of a layer stays in its caches, 4 to 6 % of a step (docs/benchmarks/LOG.md). */
+/** Tokens of a chunk on the CPU: what they need of a layer stays in its caches, which gains up to 6 % where activations are kept (LOG.md). */
 const CPU_CHUNK = 512
 
 /**
