@@ -1,13 +1,14 @@
 /** Memory of real passes over 8k, 16k and 32k tokens: counted by the engine and seen by the operating system. */
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { beforeAll, expect, test } from 'vitest'
 import { openBackend } from '../../src/main/engine/backend.ts'
-import { loadModel } from '../../src/main/engine/model.ts'
 import { temporaryFolder } from './folder.ts'
-import { takenBy, writeSlimModel } from './long-rows.ts'
-import { owner } from './owner.ts'
+import { writeSlimModel } from './long-rows.ts'
+import type { Taken } from './long-rows.ts'
 
-const own = owner()
+const FIXTURE = join(import.meta.dirname, 'long-rows.fixture.ts')
 const slim = join(temporaryFolder(), 'slim.gguf')
 const MIB = 2 ** 20
 
@@ -20,7 +21,8 @@ beforeAll(() => {
 const taken: { tokens: number; counted: number; grown: number }[] = []
 
 test.each([8192, 16384, 32768])('%i tokens', async (tokens) => {
-  const { planned, counted, grown } = await takenBy(own, own(await loadModel(slim, own.backend())), tokens)
+  const { stdout } = await promisify(execFile)(process.execPath, [FIXTURE, slim, String(tokens)])
+  const { planned, counted, grown } = JSON.parse(stdout) as Taken
   console.log(
     `${tokens} tokens: planned ${(planned / MIB).toFixed(1)}, counted ${(counted / MIB).toFixed(1)}, grown ${(grown / MIB).toFixed(1)} MiB`
   )
