@@ -18,23 +18,24 @@ beforeAll(() => {
   backend.dispose()
 })
 
-const taken: { tokens: number; counted: number; grown: number }[] = []
+/** What V8 takes and gives back meanwhile: seen up to 25 MiB from run to run. */
+const HEAP_MIB = 32
+const taken: { tokens: number; counted: number }[] = []
 
 test.each([8192, 16384, 32768])('%i tokens', async (tokens) => {
   const { stdout } = await promisify(execFile)(process.execPath, [FIXTURE, slim, String(tokens)])
-  const { planned, counted, grown } = JSON.parse(stdout) as Taken
+  const { planned, counted, described, grown } = JSON.parse(stdout) as Taken
   console.log(
-    `${tokens} tokens: planned ${(planned / MIB).toFixed(1)}, counted ${(counted / MIB).toFixed(1)}, grown ${(grown / MIB).toFixed(1)} MiB`
+    `${tokens} tokens: planned ${(planned / MIB).toFixed(1)}, counted ${(counted / MIB).toFixed(1)}, described ${(described / MIB).toFixed(1)}, grown ${(grown / MIB).toFixed(1)} MiB`
   )
   expect(Math.abs(counted / planned - 1)).toBeLessThan(0.01)
-  taken.push({ tokens, counted, grown })
+  expect(Math.abs(grown - planned - described) / MIB).toBeLessThan(HEAP_MIB)
+  taken.push({ tokens, counted })
 })
 
-test('both grow with the length', () => {
+test('what is counted grows with the length', () => {
   const [a, b, c] = taken
-  for (const what of ['counted', 'grown'] as const) {
-    const growth = (c![what] - b![what]) / (b![what] - a![what])
-    expect(growth, what).toBeGreaterThan(1.6)
-    expect(growth, what).toBeLessThan(2.4)
-  }
+  const growth = (c!.counted - b!.counted) / (b!.counted - a!.counted)
+  expect(growth).toBeGreaterThan(1.6)
+  expect(growth).toBeLessThan(2.4)
 })

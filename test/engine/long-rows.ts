@@ -6,13 +6,13 @@ import { pack } from '../../src/main/engine/batch.ts'
 import type { PlannedTraining } from '../../src/main/engine/layer-scratch.ts'
 import { planMemory } from '../../src/main/engine/memory.ts'
 import type { Plan } from '../../src/main/engine/memory-plan.ts'
+import { descriptionBytes } from '../../src/main/engine/memory-sizes.ts'
 import type { Model } from '../../src/main/engine/model.ts'
 import { llama } from '../../src/main/engine/arch/llama.ts'
 import { modulesOf } from '../../src/main/engine/arch/targets.ts'
 import { Parameters } from '../../src/main/engine/parameters.ts'
 import { Trainer } from '../../src/main/engine/trainer.ts'
 import { writeTinyModel } from './tiny-model.ts'
-import type { Owner } from './owner.ts'
 
 /** Small enough that 32k tokens take seconds; its rows are still much longer than wide. */
 export function writeSlimModel(backend: Backend, path: string): void {
@@ -47,10 +47,20 @@ function outsideTheHeap(): number {
   return rss - heapTotal
 }
 
-export type Taken = { readonly planned: number; readonly counted: number; readonly grown: number }
+export type Taken = {
+  readonly planned: number
+  readonly counted: number
+  /** Of the plan's `process`, what describes the graphs. */
+  readonly described: number
+  readonly grown: number
+}
 
 /** Bytes of a pass over one sequence that fills the row: what the plan says, what the engine counts, what the process grew by. */
-export async function takenBy(own: Owner, model: Model, tokens: number): Promise<Taken> {
+export async function takenBy(
+  own: <T extends { dispose(): void }>(made: T) => T,
+  model: Model,
+  tokens: number
+): Promise<Taken> {
   const { bytes, settings } = plansFor(model, tokens)[1]
   const adapter = own(await createAdapter(model, LoraSettings.parse({ r: 4 }), 1))
   const trainer = own(new Trainer(own(new Parameters(model, { kind: 'adapter', adapter }, settings)), settings))
@@ -67,5 +77,11 @@ export async function takenBy(own: Owner, model: Model, tokens: number): Promise
   }))
   const grown = outsideTheHeap() - before
   const { activations, scratch } = trainer.bytes
-  return { planned: bytes.boundaries + bytes.activations + bytes.scratch, counted: activations + scratch, grown }
+  const described = descriptionBytes(model.config, tokens, settings)
+  return {
+    planned: bytes.boundaries + bytes.activations + bytes.scratch,
+    counted: activations + scratch,
+    described,
+    grown
+  }
 }

@@ -4,6 +4,7 @@ import { windowsOf } from './arch/architecture.ts'
 import type { Architecture, ModelConfig } from './arch/architecture.ts'
 import { KEY_GRAIN } from './attention-chunks.ts'
 import { slotSizes } from './blocks/layer.ts'
+import { partsOf } from './blocks/tape.ts'
 
 const F32 = 4
 const F16 = 2
@@ -14,8 +15,8 @@ export function boundaryBytes({ layers, width }: ModelConfig, tokens: number, wh
   return (resident * width * tokens + 2 * width * (tokens + 1) + 2 * tokens) * F32
 }
 
-/** Whatever the base: what loading reads and V8 has not collected yet, the descriptions of graphs, pages of code. */
-const PROCESS_BYTES = 24 * 2 ** 20
+/** Whatever the base: what loading reads and V8 has not collected yet, pages of code. */
+const PROCESS_BYTES = 20 * 2 ** 20
 /** llama.cpp's and the header's strings in maps. */
 const TOKEN_BYTES = 750
 
@@ -25,6 +26,22 @@ const TOKEN_BYTES = 750
  */
 export const processBytes = ({ vocabulary }: Pick<ModelConfig, 'vocabulary'>): number =>
   PROCESS_BYTES + vocabulary * TOKEN_BYTES
+
+/** Of ggml's descriptions of a layer's three graphs, what comes with a chunk of queries and with a part of the row. */
+const DESCRIBED = { chunk: 56 * 2 ** 10, part: 104 * 2 ** 10 }
+
+/**
+ * The graphs of all layers as ggml keeps them, in host memory: a long row has thousands of nodes per layer. Measured on one and
+ * six layers of 8,192 tokens in chunks of 64 and 256 queries.
+ */
+export function descriptionBytes(
+  { layers }: Pick<ModelConfig, 'layers'>,
+  tokens: number,
+  { chunkQueries, chunkTokens }: { readonly chunkQueries: number; readonly chunkTokens?: number | undefined }
+): number {
+  const [chunks, parts] = [Math.ceil(tokens / chunkQueries), partsOf(tokens, chunkTokens).length]
+  return layers * (chunks * DESCRIBED.chunk + parts * DESCRIBED.part)
+}
 
 /** Of the residual stream, what waits in host memory. */
 export const waitingBytes = ({ layers, width }: ModelConfig, tokens: number): number =>
