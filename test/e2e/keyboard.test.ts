@@ -7,6 +7,8 @@ import type { App } from './rig.ts'
 const PAGES = ['', 'train', 'runs', 'compare', 'evaluate', 'models', 'datasets', 'play', 'reward', 'settings'] as const
 /** Lists and the editor come a moment after the page, ms. */
 const SETTLE = 2000
+/** ms */
+const MARKED = 250
 /** More stops than any page has: who needs as many goes round in a trap. */
 const MOST_STOPS = 250
 
@@ -45,6 +47,8 @@ async function walk(page: Page): Promise<string[]> {
       (globalThis as unknown as { reached: Set<Element> }).reached.has(document.activeElement!)
     )
     if (seen) break
+    if ((await faultOfFocus(page)) === null) continue
+    await page.waitForTimeout(MARKED) // an editor draws its frame a moment after it has the focus
     const fault = await faultOfFocus(page)
     if (fault !== null) faults.add(fault)
   }
