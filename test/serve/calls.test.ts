@@ -89,25 +89,41 @@ test('a split and a deduplication tell how far they are; cancelled, they leave n
     (signal?: AbortSignal) => call.split({ id, heldOutShare: 0.5, seed: 0 }, signal),
     (signal?: AbortSignal) => call.deduplicate({ id }, signal)
   ]
-  expect(await call.making({ id, after: -1, waitMs: 0 }, NOBODY)).toBeNull()
+  expect(await call.making({ source: id, after: -1, waitMs: 0 }, NOBODY)).toBeNull()
   for (const ask of asked) {
     const stop = new AbortController()
     const going = ask(stop.signal)
     const ended = expect(going).rejects.toMatchObject({ name: 'AbortError' })
-    const first = await call.making({ id, after: -1, waitMs: 0 }, NOBODY)
+    const first = await call.making({ source: id, after: -1, waitMs: 0 }, NOBODY)
     expect(first).toEqual({ done: 0, of: 5000 })
     await expect(ask()).rejects.toThrow('already')
     let done = 0
-    while (done < 3000) done = (await call.making({ id, after: done, waitMs: 5000 }, NOBODY))!.done
+    while (done < 3000) done = (await call.making({ source: id, after: done, waitMs: 5000 }, NOBODY))!.done
     stop.abort()
     await ended
     expect((await call.list({ trashed: false }, NOBODY)).map(({ name }) => name)).toEqual(['a'])
     expect(readdirSync(host.at('datasets'))).toHaveLength(1)
     expect(kept()).toBe(5000)
-    expect(await call.making({ id, after: -1, waitMs: 0 }, NOBODY)).toBeNull()
+    expect(await call.making({ source: id, after: -1, waitMs: 0 }, NOBODY)).toBeNull()
   }
   expect(await asked[0]!()).toMatchObject({ train: { rows: 2500 }, heldOut: { rows: 2500 } })
   expect(await asked[1]!()).toMatchObject({ dataset: { rows: 4000, duplicates: 0 }, removed: 1000 })
+})
+
+test('an import tells how many rows it has read; the same file is not imported twice at once', async () => {
+  const call = datasetCalls(opened())
+  const path = join(workspace(), 'a.jsonl')
+  const rows = Array.from({ length: 3000 }, (_, i) => JSON.stringify({ prompt: `p${i}`, solution: '1' }))
+  writeFileSync(path, rows.join('\n'))
+  const mapping = { prompt: 'prompt', solution: 'solution' }
+  const ask = () => call.import({ path, name: 'a', format: 'prompt_solution', mapping }, NOBODY)
+  const going = ask()
+  expect(await call.making({ source: path, after: -1, waitMs: 0 }, NOBODY)).toEqual({ done: 0, of: null })
+  await expect(ask()).rejects.toThrow('already')
+  let done = 0
+  while (done < 2500) done = (await call.making({ source: path, after: done, waitMs: 5000 }, NOBODY))!.done
+  expect((await going).dataset.rows).toBe(3000)
+  expect(await call.making({ source: path, after: -1, waitMs: 0 }, NOBODY)).toBeNull()
 })
 
 test('an import that nobody waits for any more leaves nothing', async () => {

@@ -6,9 +6,7 @@ import { writeDatasets } from '../data/datasets/write.ts'
 import type { PartRow } from '../data/datasets/write.ts'
 import type { DatasetRecord } from '../data/store/datasets.ts'
 import type { Host } from './host.ts'
-
-/** Rows of the source that were read. */
-export type Making = { readonly done: number; readonly of: number }
+import type { MakingBoard } from './making.ts'
 
 export type PartMaker = {
   /** `partOf` says which of the new datasets a row goes to; null: to none. Throws the signal's reason; nothing is kept then. */
@@ -18,36 +16,17 @@ export type PartMaker = {
     partOf: (row: { readonly place: number; readonly repeats: number }) => number | null,
     signal: AbortSignal | undefined
   ) => Promise<DatasetRecord[]>
-  /** How far what is made of a dataset is, as soon as it is further than `after`; null: nothing is made of it. */
-  readonly progress: (
-    id: string,
-    after: number,
-    waitMs: number,
-    signal: AbortSignal | undefined
-  ) => Promise<Making | null>
 }
 
 const CHUNK = 1000
 
-export function partMaker(host: Host): PartMaker {
+export function partMaker(host: Host, board: MakingBoard): PartMaker {
   const store = host.store.datasets
-  const making = new Map<string, Making>()
-  const tell = (id: string, state: Making | null): void => {
-    if (state === null) making.delete(id)
-    else making.set(id, state)
-    host.changes.tell(`making/${id}`)
-  }
   return {
     make: async (from, names, partOf, signal) => {
-      if (making.has(from.id))
-        throw new AppError(
-          'usage',
-          `${from.name} is being taken apart already`,
-          'Wait until that has ended, or cancel it.'
-        )
       async function* rows(): AsyncIterable<PartRow> {
         for (let done = 0; done < from.rows; done += CHUNK) {
-          tell(from.id, { done, of: from.rows })
+          board.tell(from.id, { done, of: from.rows })
           await nextTurn()
           signal?.throwIfAborted()
           const chunk = store.chunk(from.number, done, CHUNK)
@@ -61,17 +40,13 @@ export function partMaker(host: Host): PartMaker {
       }
       const { purpose: use, format, origin } = from
       const nothing = (): string => 'none of the rows belongs to this part'
-      tell(from.id, { done: 0, of: from.rows })
+      board.begin(from.id, from.name, { done: 0, of: from.rows })
       try {
         return await writeDatasets({ store, folder: host.at('datasets'), use, format, origin, nothing }, names, rows())
       } finally {
-        tell(from.id, null)
+        board.end(from.id)
         host.changed('datasets')
       }
-    },
-    progress: async (id, after, waitMs, signal) => {
-      if (making.get(id)?.done === after) await host.changes.next(`making/${id}`, waitMs, signal)
-      return making.get(id) ?? null
     }
   }
 }

@@ -13,12 +13,15 @@ import type { DatasetRecord } from '../data/store/datasets.ts'
 import type { Calls } from './calls.ts'
 import { partMaker } from './dataset-parts.ts'
 import type { Host } from './host.ts'
+import { makingBoard } from './making.ts'
 import { histogramOf } from './length-histogram.ts'
 import { refuseRead } from './readers.ts'
 import { forgetOldUploads, forgetUpload, takePiece } from './uploads.ts'
 
 const CHECKED_ROWS = 200
 const SHOWN_ROWS = 10
+/** An import says how far it is each time it has read so many. */
+const TOLD_ROWS = 500
 const KEPT_ISSUES = 200
 /** A page takes an export as one text. */
 const MOST_EXPORT_BYTES = 256 * 2 ** 20
@@ -32,7 +35,8 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
     if (found === undefined) throw new AppError('usage', 'there is no such dataset', 'Look at the list of datasets.')
     return found
   }
-  const parts = partMaker(host)
+  const board = makingBoard(host)
+  const parts = partMaker(host, board)
 
   /** All or, where one of them must stay, none. */
   const deleteAll = async (records: readonly DatasetRecord[]): Promise<{ deleted: number }> => {
@@ -105,13 +109,16 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
         if (leftOut.length < KEPT_ISSUES) leftOut.push(issueAt(container, line, message))
       }
       async function* bodies(): AsyncIterable<Readonly<Record<string, unknown>>> {
+        let done = 0
         for await (const one of readRows(path, container)) {
+          if (++done % TOLD_ROWS === 0) board.tell(path, { done, of: null })
           signal?.throwIfAborted() // what was written of it is taken back
           const made = 'row' in one ? convertRow(one.row, format, mapping) : one
           if ('problem' in made) leave(one.line, made.problem)
           else yield made.body
         }
       }
+      board.begin(path, basename(path), { done: 0, of: null })
       const made = await writeDataset({
         store,
         folder: host.at('datasets'),
@@ -124,7 +131,7 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
           leftOut[0] === undefined
             ? 'the file holds none'
             : `${leftOut[0].line === undefined ? '' : `line ${leftOut[0].line}: `}${leftOut[0].message} (${leftOutTotal} rows like this or otherwise unfit)`
-      })
+      }).finally(() => board.end(path))
       forgetUpload(uploads, path)
       host.changed('datasets')
       return { dataset: summaryOf(made), leftOut, leftOutTotal }
@@ -172,7 +179,7 @@ export function datasetCalls(host: Host): Calls<'datasets'> {
       const [dataset] = await parts.make(from, [`${from.name} (unique)`], once, signal)
       return { dataset: summaryOf(dataset!), removed: from.duplicates }
     },
-    making: ({ id, after, waitMs }, signal) => parts.progress(id, after, waitMs, signal),
+    making: ({ source, after, waitMs }, signal) => board.progress(source, after, waitMs, signal),
     rename: ({ id, name }) => {
       existing(id)
       store.rename(id, name)

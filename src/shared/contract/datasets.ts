@@ -101,10 +101,13 @@ export const datasets = {
   deduplicate: call
     .input(z.strictObject({ id: DatasetId }))
     .output(z.object({ dataset: DatasetSummary, removed: z.number().int() })),
-  /** How far a split or a deduplication of a dataset is, in rows read, once that is no longer `after`; null: none is under way. */
+  /**
+   * How far an import, a split or a deduplication is, in rows read, once that is no longer `after`; null: none is under way.
+   * `source` is the file's path or the dataset's id; `of` null where nobody knows how many rows a file has.
+   */
   making: call
-    .input(z.strictObject({ id: DatasetId, after: z.number().int().default(-1), ...Follow }))
-    .output(z.object({ done: z.number().int(), of: z.number().int() }).nullable()),
+    .input(z.strictObject({ source: z.string().min(1), after: z.number().int().default(-1), ...Follow }))
+    .output(z.object({ done: z.number().int(), of: z.number().int().nullable() }).nullable()),
   rename: call.input(z.strictObject({ id: DatasetId, name: z.string().min(1) })).output(DatasetSummary),
   export: call.input(z.strictObject({ id: DatasetId })).output(z.object({ name: z.string(), text: z.string() })),
   /** To the trash and back. Nothing is deleted by itself: only by `deleteForever` and `emptyTrash`. */
