@@ -6,7 +6,6 @@ import { pack } from '../../src/main/engine/batch.ts'
 import type { PlannedTraining } from '../../src/main/engine/layer-scratch.ts'
 import { planMemory } from '../../src/main/engine/memory.ts'
 import type { Plan } from '../../src/main/engine/memory-plan.ts'
-import { descriptionBytes } from '../../src/main/engine/memory-sizes.ts'
 import type { Model } from '../../src/main/engine/model.ts'
 import { llama } from '../../src/main/engine/arch/llama.ts'
 import { modulesOf } from '../../src/main/engine/arch/targets.ts'
@@ -50,7 +49,7 @@ function outsideTheHeap(): number {
 export type Taken = {
   readonly planned: number
   readonly counted: number
-  /** Of the plan's `process`, what describes the graphs. */
+  /** What the plan says for descriptions of graphs. */
   readonly described: number
   readonly grown: number
 }
@@ -77,11 +76,10 @@ export async function takenBy(
   }))
   const grown = outsideTheHeap() - before
   const { activations, scratch } = trainer.bytes
-  const described = descriptionBytes(model.config, tokens, settings)
   return {
     planned: bytes.boundaries + bytes.activations + bytes.scratch,
     counted: activations + scratch,
-    described,
+    described: bytes.graphs,
     grown
   }
 }

@@ -48,6 +48,7 @@ export type PlanRequest = {
 export const PLAN_ITEMS = [
   'weights',
   'process',
+  'graphs',
   'copies',
   'adapter',
   'gradients',

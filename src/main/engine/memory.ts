@@ -137,7 +137,8 @@ function planFor(
   const tableGradient = trained.kind === 'full' ? config.vocabulary * config.width * F32 : 0
   const bytes: Record<PlanItem, number> = {
     weights: request.ownWeights ? 2 * weights : weights,
-    process: backend.isCpu ? processBytes(config) + descriptionBytes(config, tokens, settings) : 0,
+    process: backend.isCpu ? processBytes(config) : 0,
+    graphs: backend.isCpu ? descriptionBytes(config, tokens, settings) : 0,
     copies,
     // a trained row is there as it is and as what it changed by
     adapter: (request.ownWeights ? 2 : 1) * adapterBytes + 2 * rowBytesTrained,
