@@ -4,6 +4,7 @@
  * Source of the protocol: arXiv 2504.21318, evaluation (pass@1 over repeated runs with its standard deviation), and the
  * aggregation rules of Eureka ML Insights. `sign-flip.ts` holds the paired test's distribution.
  */
+import { pText } from '../../shared/p-text.ts'
 import type { Random } from '../../shared/random.ts'
 import { signFlipTest } from './sign-flip.ts'
 
@@ -169,11 +170,6 @@ export function pairedTest(a: Outcomes, b: Outcomes, random: Random): PairedTest
     effect: spread > 1e-12 ? difference / spread : undefined,
     tasks: a.length
   }
-}
-
-export function pText(p: number): string {
-  if (p < 0.0001) return 'p < 0.0001'
-  return `p = ${p >= 0.1 ? p.toFixed(2) : p.toPrecision(2)}`
 }
 
 /** Does the test tell the two apart, in words? `alpha` is the share of false alarms that is put up with. */

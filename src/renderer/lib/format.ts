@@ -32,10 +32,6 @@ export function fixed(x: number, decimals: number, plus = false): string {
   return sign + text
 }
 
-/** `p < 0.0001`, `p = 0.032`, `p = 0.50`. */
-export const pText = (p: number): string =>
-  p < 0.0001 ? 'p < 0.0001' : `p = ${p >= 0.1 ? p.toFixed(2) : p.toPrecision(2)}`
-
 /** A difference, always with its sign. */
 export const signed = (x: number, digits = 3): string => (x > 0 ? `+${number(x, digits)}` : number(x, digits))
 

@@ -9,10 +9,10 @@ import {
   normalCdf,
   pairedTest,
   passAt1,
-  pText,
   standardDeviation,
   wilson
 } from '../../../src/main/evaluation/statistics.ts'
+import { pText } from '../../../src/shared/p-text.ts'
 import type { Outcomes } from '../../../src/main/evaluation/statistics.ts'
 import { seeded } from '../../../src/shared/random.ts'
 

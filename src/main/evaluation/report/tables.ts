@@ -1,5 +1,5 @@
 /** The columns of the report's tables, once for HTML and Markdown. */
-import { pText } from '../statistics.ts'
+import { pText } from '../../../shared/p-text.ts'
 import { fixed, number, points } from './format.ts'
 import type { HeadlineRow, TestRow } from './summary.ts'
 
