@@ -26,13 +26,12 @@ import { largestDifference, relativeDifference } from './compare.ts'
 import { randomAdapter, randomSequence } from './decode-comparer.ts'
 import { temporaryFolder } from './folder.ts'
 import { owner } from './owner.ts'
-import { FAMILIES } from './tiny-families.ts'
+import { FAMILIES, SMALL, TRAINED } from './tiny-families.ts'
 import type { FamilyName, TinyFamily } from './tiny-families.ts'
 import { writeFamily } from './tiny-model.ts'
 
 const own = owner()
 const folder = temporaryFolder()
-const SMALL = { width: 64, feedForward: 96, heads: 4, keyHeads: 2, headDim: 16, vocabulary: 120 }
 
 async function small(name: FamilyName, writable = false): Promise<Model> {
   const family: TinyFamily = FAMILIES[name]
@@ -41,16 +40,6 @@ async function small(name: FamilyName, writable = false): Promise<Model> {
   writeFamily(backend, path, { ...family, shape: { ...family.shape, ...SMALL } })
   return own(await loadModel(path, backend, { writable }))
 }
-
-const NAMES = [
-  'Llama 3',
-  'llama with biases',
-  'qwen2',
-  'qwen3',
-  'Phi-4',
-  'Phi-4-mini, long context',
-  'gemma3, a window in every layer but one'
-] as const satisfies readonly FamilyName[]
 
 /** Measured 8e-6; gemma3 5e-5: GELU's table of F16 makes steps of sums in another order. */
 const bound = (name: string): number => (name.startsWith('gemma3') ? 5e-4 : 2e-5)
@@ -81,7 +70,7 @@ function train(parameters: Parameters, batches: readonly PackedBatch[], settings
   }
 }
 
-describe.each(NAMES)('%s', (name) => {
+describe.each(TRAINED)('%s', (name) => {
   test('packed, cut and kept in every way, the same gradients', async () => {
     const model = await small(name)
     const parameters = own(new Parameters(model, { kind: 'adapter', adapter: own(await randomAdapter(model)) }))

@@ -20,24 +20,13 @@ import { temporaryFolder } from './folder.ts'
 import { HAS, METAL_LACKS, pretended } from './gpu-operations.ts'
 import { owner } from './owner.ts'
 import { Rig } from './rig.ts'
-import { FAMILIES } from './tiny-families.ts'
+import { FAMILIES, SMALL, TRAINED } from './tiny-families.ts'
 import type { FamilyName, TinyFamily } from './tiny-families.ts'
 import { writeFamily } from './tiny-model.ts'
 
 const own = owner()
 const folder = temporaryFolder()
-const SMALL = { width: 64, feedForward: 96, heads: 4, keyHeads: 2, headDim: 16, vocabulary: 120 }
 const GPUS = ['cuda', 'vulkan', 'metal'] as const satisfies readonly Gpu[]
-const NAMES = [
-  'Llama 3',
-  'llama with biases',
-  'qwen2',
-  'qwen3',
-  'Phi-4',
-  'Phi-4-mini, long context',
-  'gemma3, a window in every layer but one'
-] as const satisfies readonly FamilyName[]
-
 function write(name: FamilyName, type: number = TYPE.F32): string {
   const path = join(folder, 'model.gguf')
   const family: TinyFamily = FAMILIES[name]
@@ -106,7 +95,7 @@ test('the table looks at how operands lie', () => {
 const seen = new Set<string>()
 
 describe.each(GPUS)('with the operations that %s has', (gpu) => {
-  test.each(NAMES)('%s trains as on the CPU', async (name) => {
+  test.each(TRAINED)('%s trains as on the CPU', async (name) => {
     const path = write(name)
     const expected = await step(path, own.backend(), {})
     for (const settings of [

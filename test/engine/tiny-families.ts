@@ -159,3 +159,15 @@ export const FAMILIES = {
   }
 } as const satisfies Readonly<Record<string, TinyFamily>>
 export type FamilyName = keyof typeof FAMILIES
+
+/** One of each kind of layer, and a shape in which they train in a moment. */
+export const TRAINED = [
+  'Llama 3',
+  'llama with biases',
+  'qwen2',
+  'qwen3',
+  'Phi-4',
+  'Phi-4-mini, long context',
+  'gemma3, a window in every layer but one'
+] as const satisfies readonly FamilyName[]
+export const SMALL = { width: 64, feedForward: 96, heads: 4, keyHeads: 2, headDim: 16, vocabulary: 120 }
