@@ -267,7 +267,7 @@ async function grpo(model: Model, m: Extract<Measurement, { work: 'grpo' }>): Pr
 }
 
 const measurement = JSON.parse(process.argv[2] ?? '') as Measurement
-const model = await loadModel(measurement.base, openBackend({ threads: measurement.threads }))
+const model = await loadModel(measurement.base, openBackend({ threads: measurement.threads }), { packed: true })
 const result = await (measurement.work === 'sft'
   ? sft(model, measurement)
   : measurement.work === 'rollouts'

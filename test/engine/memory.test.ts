@@ -6,11 +6,12 @@ import { LoraSettings } from '../../src/shared/recipe.ts'
 import { llama } from '../../src/main/engine/arch/llama.ts'
 import { modulesOf } from '../../src/main/engine/arch/targets.ts'
 import { createAdapter } from '../../src/main/engine/adapter.ts'
+import type { Adapter } from '../../src/main/engine/adapter.ts'
 import { Activations } from '../../src/main/engine/activations.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
 import type { PlannedTraining } from '../../src/main/engine/layer-scratch.ts'
-import { trainingChoices } from '../../src/main/engine/memory-choices.ts'
+import { mayPack, trainingChoices } from '../../src/main/engine/memory-choices.ts'
 import { planMemory } from '../../src/main/engine/memory.ts'
 import { PLAN_ITEMS } from '../../src/main/engine/memory-plan.ts'
 import type { Plan, PlanRequest } from '../../src/main/engine/memory-plan.ts'
@@ -51,9 +52,14 @@ const FEW: PlannedTraining = { kind: 'lora', r: 3, targets: ['q_proj', 'down_pro
 const FULL: PlannedTraining = { kind: 'full' }
 const PLENTY = 1e12
 
-async function load(base: Base, trained: PlannedTraining): Promise<Model> {
-  return own(await loadModel(paths.get(base)!, own.backend(), { writable: trained.kind === 'full' }))
+async function load(base: Base, trained: PlannedTraining, packed = false): Promise<Model> {
+  return own(await loadModel(paths.get(base)!, own.backend(), { writable: trained.kind === 'full', packed }))
 }
+
+const adapterOf = async (model: Model, trained: PlannedTraining): Promise<Adapter | null> =>
+  trained.kind === 'full'
+    ? null
+    : own(await createAdapter(model, LoraSettings.parse({ r: trained.r, target_modules: trained.targets }), 1))
 
 const planFor = (model: Model, request: Partial<PlanRequest>): Plan =>
   planMemory(model.backend, model, { trained: LORA, tokens: 256, limitBytes: PLENTY, ...request })
@@ -74,12 +80,13 @@ describe.each([
   ['tied', FULL]
 ] as const)('%s, training %o', (base, trained) => {
   test.each([64, 320, 1024])('rows of %i tokens: the engine takes what the plan says', async (tokens) => {
-    const model = await load(base, trained)
-    const adapter =
-      trained.kind === 'full'
-        ? null
-        : own(await createAdapter(model, LoraSettings.parse({ r: trained.r, target_modules: trained.targets }), 1))
-    const plans = chosenBy(model, { trained, tokens }).slice(0, -1)
+    const plain = await load(base, trained)
+    const packed = await load(base, trained, trained.kind === 'lora')
+    const adapters = new Map([
+      [plain, await adapterOf(plain, trained)],
+      [packed, await adapterOf(packed, trained)]
+    ])
+    const plans = chosenBy(plain, { trained, tokens }).slice(0, -1)
     const differing = plans.filter(
       ({ settings: { keep, transposes, chunkTokens } }, i) =>
         plans.findIndex(
@@ -88,6 +95,8 @@ describe.each([
     )
     for (const { bytes, settings } of differing) {
       const { forward, transposes } = settings
+      const model = mayPack(settings, { trained }) ? packed : plain
+      const adapter = adapters.get(model)!
       const parameters = own(
         new Parameters(model, adapter ? { kind: 'adapter', adapter } : { kind: 'full' }, { forward, transposes })
       )

@@ -5,6 +5,7 @@ import { DEVICE_TYPE, loadNative } from './ffi/libraries.ts'
 import type { Gpu, Native } from './ffi/libraries.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
+import { packs } from './packing.ts'
 
 export type Backend = {
   readonly native: Native
@@ -46,6 +47,8 @@ export type Backend = {
    * llvmpipe the backend is therefore opened anew, with descriptor sets that name nothing; elsewhere nothing happens.
    */
   forgetDescriptors(): void
+  /** Whether llama.cpp, where it may, loads a matrix [input, output] of this type packed (packing.ts). */
+  packs(type: number, input: number, output: number): boolean
   /** Whether the device can compute this node, as it is shaped. The CPU can compute every node the engine makes. */
   computes(node: Pointer): boolean
   /** Bytes free on the device now. */
@@ -86,6 +89,7 @@ export function openBackend(options: { gpu?: Gpu | null; threads?: number } = {}
   }
   const freeMemory = (): number => (gpu === null ? process.availableMemory() : memoryOf(native, device).free)
   const description = ggml.backend_dev_description(device)
+  const packing = new Map<string, boolean>()
   const readsFreedBindings = gpu === 'vulkan' && description.startsWith('llvmpipe')
   return {
     native,
@@ -111,6 +115,12 @@ export function openBackend(options: { gpu?: Gpu | null; threads?: number } = {}
       if (!readsFreedBindings) return
       owned.dispose()
       owned = open()
+    },
+    packs: (...matrix) => {
+      const key = matrix.join(' ')
+      const known = packing.get(key) ?? packs({ native, device, isCpu: gpu === null }, ...matrix)
+      packing.set(key, known)
+      return known
     },
     computes: (node) => gpu === null || ggml.backend_supports_op(owned.handle, node),
     freeMemory,

@@ -65,6 +65,12 @@ export function whySampling(sampling: PlannedSampling, asked: PlannedRollouts): 
 export const mayCopy = ({ trained }: Pick<PlanRequest, 'trained'>): boolean =>
   trained.kind === 'full' || !trained.tokenRows
 
+/** Whether the base is loaded packed (packing.ts): its rows are read from the file once then, and not again for each row. */
+export const mayPack = (
+  { transposes }: Pick<PlannedSettings, 'transposes'>,
+  request: Pick<PlanRequest, 'trained'>
+): boolean => transposes === 'cached' && request.trained.kind === 'lora' && mayCopy(request)
+
 /** Why these settings, the dearest first; one sentence each. */
 export function whyTraining(
   settings: PlannedSettings,

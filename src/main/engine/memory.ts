@@ -9,7 +9,7 @@ import { paddedRow } from './batch.ts'
 import { dataBytes } from './gguf.ts'
 import { layerScratch } from './layer-scratch.ts'
 import type { LayerSketch } from './layer-scratch.ts'
-import { mayCopy, samplingSizes, trainingChoices, whySampling, whyTraining } from './memory-choices.ts'
+import { mayCopy, mayPack, samplingSizes, trainingChoices, whySampling, whyTraining } from './memory-choices.ts'
 import type { Plan, PlanItem, PlannedBase, PlannedSampling, PlannedSettings, PlanRequest } from './memory-plan.ts'
 import {
   activationBytes,
@@ -94,10 +94,12 @@ function planFor(
   const sum = (values: readonly number[]): number => values.reduce((total, it) => total + it, 0)
 
   const weights = sum([...info.tensors.values()].map(dataBytes))
+  const packing = !request.ownWeights && mayPack(settings, request)
   // As Parameters makes them: of a layer's Wᵀ either every one, or those of one layer at a time.
   const made = linears.map(({ role, layer, type, ne, elements }) => {
     const back = request.transposeType ?? transposeType(type, ne[1]!, backend.isCpu)
-    const forwards = forward === 'copies' ? forwardType(type, ne[0]!, role, backend.isCpu) : type
+    const packed = packing && role !== 'head' && backend.packs(type, ne[0]!, ne[1]!)
+    const forwards = forward === 'copies' && !packed ? forwardType(type, ne[0]!, role, backend.isCpu) : type
     const shared = transposes === 'per layer' && layer !== undefined
     const copied = forwards === type ? 0 : rowBytes(backend.native, forwards, elements)
     const through = [
@@ -108,7 +110,8 @@ function planFor(
       slot: shared ? `${role} ${back}` : null,
       transposed: rowBytes(backend.native, back, elements),
       copied,
-      passed: Math.max(...through) * elements * F32
+      // the bytes of what lies packed are read from the file, and once more into a tensor
+      passed: Math.max(...through) * elements * F32 + (packed ? 2 * rowBytes(backend.native, type, elements) : 0)
     }
   })
   const slots = new Map(made.flatMap(({ slot, transposed }) => (slot === null ? [] : [[slot, transposed] as const])))

@@ -9,6 +9,7 @@ import { Held, orDispose, Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
 import { dataBytes, readGguf } from './gguf.ts'
 import type { GgufInfo } from './gguf.ts'
+import { isPacked, neverPacked } from './packing.ts'
 import { contiguousStrides, TensorPool, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 import { Vocabulary } from './vocabulary.ts'
@@ -28,17 +29,25 @@ export type Model = {
   readonly sharesWeights: boolean
   /** Weights lie in memory of their own and may be changed in place. */
   readonly writable: boolean
+  /** Whether a weight lies packed: a product can be made with it, and nothing else. */
+  packed(name: string): boolean
+  /** A weight's bytes as the file has them. */
+  stored(name: string): Uint8Array
   /** A weight by its GGUF name. Throws AppError('model') when the file has none of that name. */
   weight(name: string): Tensor
   optionalWeight(name: string): Tensor | null
   dispose(): void
 }
 
-/**
- * Loads a GGUF. With `writable` its weights are copied to memory of their own, so that full-parameter training can change
- * them in place; otherwise the file is mapped. Throws AppError('model').
- */
-export async function loadModel(path: string, backend: Backend, options: { writable?: boolean } = {}): Promise<Model> {
+export type Loading = {
+  /** Weights are copied to memory of their own, so that full-parameter training can change them in place; else the file is mapped. */
+  readonly writable?: boolean
+  /** Weights may lie packed (packing.ts), in memory of their own: sampling is faster, and a forward that multiplies them. */
+  readonly packed?: boolean
+}
+
+/** Loads a GGUF. Throws AppError('model'). */
+export async function loadModel(path: string, backend: Backend, options: Loading = {}): Promise<Model> {
   const held = new Held()
   try {
     return await openModel(held, path, backend, options)
@@ -48,17 +57,20 @@ export async function loadModel(path: string, backend: Backend, options: { writa
   }
 }
 
-async function openModel(held: Held, path: string, backend: Backend, options: { writable?: boolean }): Promise<Model> {
+async function openModel(held: Held, path: string, backend: Backend, options: Loading): Promise<Model> {
   const info = await readGguf(path)
   const { architecture, config } = architectureOf(info)
   const { llama } = backend.native
   const params = llama.model_default_params()
-  const placement = placeOn(backend)
+  const packed =
+    (options.packed ?? false) && [...info.tensors.values()].some(({ type, ne }) => backend.packs(type, ne[0], ne[1]))
+  const placement = placeOn(backend, packed)
   params.n_gpu_layers = backend.isCpu ? 0 : -1
   params.devices = koffi.address(placement.devices) as Pointer
   if (placement.overrides) params.tensor_buft_overrides = koffi.address(placement.overrides) as Pointer
-  params.load_mode = options.writable ? LOAD_MODE.copy : LOAD_MODE.mmap
-  params.use_extra_bufts = false // repacked weights could not be read back row by row
+  // what is packed is a copy already; mapped pages of the same weights would lie beside it
+  params.load_mode = options.writable || packed ? LOAD_MODE.copy : LOAD_MODE.mmap
+  params.use_extra_bufts = packed
   const handle = llama.model_load_from_file(path, params)
   if (handle === null) throw notLoaded(info, backend)
   placement.keep()
@@ -89,6 +101,21 @@ async function openModel(held: Held, path: string, backend: Backend, options: { 
     },
     sharesWeights: own === null,
     writable: options.writable ?? false,
+    packed: (name) => {
+      const weight = optionalWeight(name)
+      return weight !== null && isPacked(backend, weight.ptr)
+    },
+    stored: (name) => {
+      const entry = info.tensors.get(name) ?? missing(path, name)
+      const bytes = new Uint8Array(dataBytes(entry))
+      const file = openSync(path, 'r')
+      try {
+        readWhole(file, bytes, entry.offset, path)
+      } finally {
+        closeSync(file)
+      }
+      return bytes
+    },
     weight: (name) => optionalWeight(name) ?? missing(path, name),
     optionalWeight,
     dispose: () => held.dispose()
@@ -97,9 +124,13 @@ async function openModel(held: Held, path: string, backend: Backend, options: { 
 
 /**
  * Where llama.cpp is to put what it loads: on this one device, and all of it. Left to itself it would spread layers over all
- * GPUs and keep the embedding in host memory, where the trainer's graphs on the device could not read it.
+ * GPUs and keep the embedding in host memory, where the trainer's graphs on the device could not read it; where it
+ * packs, it would pack the head too, whose rows the loss's gradient reads, and hold an embedding that is the head as well twice.
  */
-function placeOn({ device, isCpu, bufferType }: Backend): {
+function placeOn(
+  { native, device, isCpu, bufferType }: Backend,
+  packed: boolean
+): {
   /** `ggml_backend_dev_t[]` ended by null; without an entry it is the CPU's alone. */
   readonly devices: BigUint64Array
   /** `llama_model_tensor_buft_override[]`, pattern and buffer type, ended by nulls. */
@@ -108,9 +139,10 @@ function placeOn({ device, isCpu, bufferType }: Backend): {
   keep(): void
 } {
   const devices = BigUint64Array.from(isCpu ? [0n] : [device, 0n])
-  const everything = Buffer.from('.\0')
-  const overrides = isCpu ? null : BigUint64Array.from([koffi.address(everything), bufferType, 0n, 0n])
-  return { devices, overrides, keep: () => void [devices, everything, overrides] }
+  const here = Buffer.from(isCpu ? '^(token_embd|output)\\.weight$\0' : '.\0')
+  const type = isCpu ? neverPacked(native) : bufferType
+  const overrides = isCpu && !packed ? null : BigUint64Array.from([koffi.address(here), type, 0n, 0n])
+  return { devices, overrides, keep: () => void [devices, here, overrides] }
 }
 
 /** Why llama.cpp gave no model: it says it to its log only, and most often a device has no room for the weights. */

@@ -109,13 +109,21 @@ export class Parameters {
 
     const linear = (name: string, role: string, layer?: number): Linear => {
       const weight = weightOf(name)
+      const packed = orNothing(() => model.packed(name))
+      if (packed && options.transposes === 'per layer')
+        orNothing(() => {
+          throw new Error(`${name} lies packed: its rows cannot be read`)
+        })
+      const stored = packed ? () => model.stored(name) : undefined
       const back = options.transposeType ?? transposeType(weight.type, weight.ne[1], backend.isCpu)
       const transposed =
         layer !== undefined && options.transposes === 'per layer'
           ? this.#copies.share(layer, role, weight, back)
-          : this.#copies.keep(weight, back, true)
+          : this.#copies.keep(weight, back, true, stored)
       const type =
-        options.forward === 'copies' ? forwardType(weight.type, weight.ne[0], role, backend.isCpu) : weight.type
+        options.forward === 'copies' && !packed
+          ? forwardType(weight.type, weight.ne[0], role, backend.isCpu)
+          : weight.type
       const forward = type === weight.type ? weight : this.#copies.keep(weight, type, false)
       const pair = pairs.get(name)
       const lora =

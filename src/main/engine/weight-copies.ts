@@ -3,7 +3,7 @@
  * slots that all layers share, each time a layer's backward comes.
  */
 import type { Backend } from './backend.ts'
-import { Held, orDispose } from './ffi/owned.ts'
+import { Held } from './ffi/owned.ts'
 import { Graph, GraphAllocator } from './graph.ts'
 import { TensorPool, TYPE, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
@@ -14,7 +14,13 @@ import type { Tensor } from './tensor.ts'
  */
 export type Transposes = 'cached' | 'per layer'
 
-export type WeightCopy = { readonly weight: Tensor; readonly into: Tensor; readonly transposed: boolean }
+export type WeightCopy = {
+  readonly weight: Tensor
+  readonly into: Tensor
+  readonly transposed: boolean
+  /** Where the weight itself cannot be read: its bytes. */
+  readonly stored?: (() => Uint8Array) | undefined
+}
 
 /** Nodes of one copy, with room. */
 const NODES_PER_COPY = 12
@@ -34,11 +40,11 @@ export class WeightCopies {
     this.#byLayer = Array.from({ length: layers }, () => [])
   }
 
-  /** A copy that stays. */
-  keep(weight: Tensor, type: number, transposed: boolean): Tensor {
+  /** A copy that stays; of a weight that lies packed by what is `stored` of it. */
+  keep(weight: Tensor, type: number, transposed: boolean, stored?: () => Uint8Array): Tensor {
     const [input, output] = weight.ne
     const into = transposed ? this.#pool.add(type, output, input) : this.#pool.add(type, ...weight.ne)
-    this.#kept.push({ weight, into, transposed })
+    this.#kept.push({ weight, into, transposed, stored })
     return into
   }
 
@@ -74,11 +80,16 @@ export class WeightCopies {
       pool.allocate()
       write(backend, rows, countTo(tallest))
       for (const copy of this.#kept) {
+        const read = copy.stored && readable(backend, copy.weight, copy.stored())
         const g = new Graph(backend, NODES_PER_COPY)
-        describeCopy(g, copy, rows)
-        orDispose([g], () => allocator.allocate(g))
-        g.compute()
-        g.dispose()
+        try {
+          describeCopy(g, read ? { ...copy, weight: read.weight } : copy, rows)
+          allocator.allocate(g)
+          g.compute()
+        } finally {
+          g.dispose()
+          read?.pool.dispose()
+        }
       }
     } finally {
       held.dispose()
@@ -98,6 +109,15 @@ export class WeightCopies {
   dispose(): void {
     this.#pool.dispose()
   }
+}
+
+/** A tensor like `weight` that holds these bytes, in a pool of its own. */
+function readable(backend: Backend, { type, ne }: Tensor, bytes: Uint8Array): { weight: Tensor; pool: TensorPool } {
+  const pool = new TensorPool(backend, 1)
+  const weight = pool.add(type, ...ne)
+  pool.allocate()
+  write(backend, weight, bytes)
+  return { weight, pool }
 }
 
 /** One graph for all of them, so that what one passes through is free for the next. */

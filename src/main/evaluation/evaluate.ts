@@ -48,7 +48,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
     const threads = resumedThreads(recipe.threads, earlier?.threads, warn)
     const backend = held.own(await openDevice({ device: recipe.device, threads, emit }))
-    const model = held.own(await loadModel(recipe.base, backend))
+    const model = held.own(await loadModel(recipe.base, backend, { packed: true }))
     const dialogue = dialogueOf(model.vocabulary)
     await nextTurn() // loading kept the loop from hearing a cancel
     refuseStopped(signal)

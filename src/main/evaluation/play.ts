@@ -87,7 +87,7 @@ const told = (id: string, state: Told['state'], text: string, tokens = 0): Told 
 async function load(base: string, backend: Backend): Promise<Loaded> {
   const held = new Held()
   try {
-    return { base, held, model: held.own(await loadModel(base, backend)), adapters: new Map() }
+    return { base, held, model: held.own(await loadModel(base, backend, { packed: true })), adapters: new Map() }
   } catch (error) {
     held.dispose()
     throw error

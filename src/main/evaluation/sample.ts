@@ -16,7 +16,7 @@ export const runSample: JobFunction<'sample'> = async (input, { emit, signal }) 
   const held = new Held()
   try {
     const backend = held.own(await openDevice({ device: input.device, threads: input.threads, emit }))
-    const model = held.own(await loadModel(input.model, backend))
+    const model = held.own(await loadModel(input.model, backend, { packed: true }))
     const adapter = input.adapter === undefined ? null : held.own(await loadAdapter(model, input.adapter))
     const { vocabulary } = model
     const dialogue = dialogueOf(vocabulary)

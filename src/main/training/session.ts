@@ -97,7 +97,12 @@ async function openInto(
   const sketch = await plannedModel(recipe.base, backend)
   const planned = earlier ?? plan(sketch, (await trainedBy(sketch, recipe)).trained)
   const trainsRows = recipe.lora.trainable_token_indices.length > 0
-  const model = held.own(await loadModel(recipe.base, backend, { writable: trainsRows }))
+  const model = held.own(
+    await loadModel(recipe.base, backend, {
+      writable: trainsRows,
+      packed: !trainsRows && planned.transposes === 'cached'
+    })
+  )
   const tokenIndices = tokenIndicesOf(model.vocabulary, recipe.lora)
   const start = checkpoint ? join(checkpoint.path, 'adapter.gguf') : recipe.adapter
   const adapter = held.own(
