@@ -124,7 +124,9 @@ const runSettings = {
   output_dir: path,
   seed: z.number().int().default(0),
   device: Device,
-  threads: count.optional().describe('default: the processors this process may use'),
+  threads: count
+    .optional()
+    .describe('default: the processors this process may use; fewer where other programs work beside it'),
   memory_limit_mib: count
     .optional()
     .describe('default: 80 % of what is free on the device; the fastest settings that fit are chosen, and said'),

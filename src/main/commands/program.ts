@@ -121,9 +121,10 @@ const quantizations = (text: string): Quantization[] => {
 }
 /** Nearly without loss, and what most people run. */
 const USUAL_QUANTIZATIONS: readonly Quantization[] = ['Q8_0', 'Q4_K_M']
-const threads = new Option('--threads <count>', 'CPU threads; default: the processors this process may use').argParser(
-  integer(1)
-)
+const threads = new Option(
+  '--threads <count>',
+  'CPU threads; default: the processors this process may use; fewer where other programs work beside it'
+).argParser(integer(1))
 const device = new Option('--device <name>', 'where to compute; auto: a GPU that passes its self-test, else the CPU')
   .choices(DEVICES)
   .default('auto')

@@ -3,6 +3,7 @@
  * computes wrong there never reaches the run. Whatever is decided is said, with its reason; nothing falls back silently.
  */
 import { fork } from 'node:child_process'
+import { loadavg } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { AppError } from '../../shared/errors.ts'
 import type { Emit } from '../../shared/event.ts'
@@ -15,6 +16,7 @@ import { loadedGpu } from './ffi/libraries.ts'
 import type { Gpu } from './ffi/libraries.ts'
 import { refusal } from './self-test/device-report.ts'
 import type { DeviceReport, TrialAnswer } from './self-test/device-report.ts'
+import { busyWarning } from './threads.ts'
 
 /** A driver that compiles its shaders for the first time takes a minute or two. */
 const TRIAL_LIMIT_MS = 300_000
@@ -78,6 +80,8 @@ export async function openDevice({ device, threads, emit }: DeviceRequest): Prom
   const backend = openBackend({ gpu, ...some })
   const left = backend.unusedGpus.length === 0 ? '' : `; one GPU is used, left alone: ${backend.unusedGpus.join(', ')}`
   emit({ kind: 'log', level, text: `device: ${deviceLine(backend)}${why === null ? '' : `: ${why}`}${left}` })
+  const busy = backend.isCpu ? busyWarning(backend.threads, loadavg()[0]!) : null
+  if (busy !== null) emit({ kind: 'log', level: 'warn', text: busy })
   return backend
 }
 

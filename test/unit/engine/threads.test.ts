@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { resumedThreads } from '../../../src/main/engine/threads.ts'
+import { busyWarning, resumedThreads } from '../../../src/main/engine/threads.ts'
 
 test.each<[string, number | undefined, number | undefined, number, number | undefined, number]>([
   ['a fresh run takes the default', undefined, undefined, 8, undefined, 0],
@@ -12,4 +12,14 @@ test.each<[string, number | undefined, number | undefined, number, number | unde
   expect(resumedThreads(asked, earlier, (text) => said.push(text), available)).toBe(expected)
   expect(said).toHaveLength(warnings)
   if (warnings > 0) expect(said[0]).toMatch(/started with 8 threads, 2 processors/)
+})
+
+test('busy processors are named before threads wait for each other', () => {
+  expect(busyWarning(2, 6.42, 2)).toBe(
+    'other programs keep the processors busy (load 6.4 on 2): 2 threads wait for each other at every operation and may take many times as long; close those programs, or set threads: 1'
+  )
+  expect(busyWarning(2, 2.9, 2), 'a run of ours just before').toBeNull()
+  expect(busyWarning(1, 9, 2), 'one thread waits for none').toBeNull()
+  expect(busyWarning(6, 20, 8), 'some are left free').toBeNull()
+  expect(busyWarning(8, 0, 8), 'Windows has no load').toBeNull()
 })
