@@ -25,12 +25,17 @@ export type Verdict =
 /** Why generation ended: an end-of-turn token, the response limit, or the user. */
 export type StopReason = 'eos' | 'length' | 'cancelled'
 
-/** One sampled trace. Arrays run over the sampled tokens (the end-of-turn token included), not over the prompt. */
+/**
+ * One sampled trace. Arrays run over the sampled tokens (the end-of-turn token included), not over the prompt; logprobs are
+ * natural logarithms.
+ */
 export type Rollout = {
   readonly tokens: Int32Array
-  /** log p(token) under the distribution it was drawn from (after temperature and filters). */
+  /** log p(token) under the distribution it was drawn from: temperature, then filters, renormalised. Greedy: 0. */
   readonly samplingLogprobs: Float32Array
-  /** log p(token) under the sampling temperature before filters: the policy as it is trained. */
+  /** log p(token) under the sampling temperature before filters: the policy as GRPO trains it (as TRL). */
   readonly logprobs: Float32Array
+  /** log p(token) under temperature 1 before filters: the model itself. The same array where the temperature is 1. */
+  readonly temperatureOneLogprobs: Float32Array
   readonly stop: StopReason
 }

@@ -1,7 +1,8 @@
 /** The files of an export in the hands of the programs they are for: node-llama-cpp's own interface, PEFT and Transformers. */
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { dirname, join } from 'node:path'
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp'
 import type { Token } from 'node-llama-cpp'
 import { expect, test } from 'vitest'
@@ -101,10 +102,14 @@ test('an exported PEFT folder, imported, is the adapter again', async () => {
   const again = join(folder, 'back', 'again.gguf')
   const context = { emit: () => undefined, signal: new AbortController().signal, runDir: '' }
   const input = { adapter: join(to, 'peft'), base: BUNDLED, to: again, threads: 1 }
+  const dead = spawnSync(process.execPath, ['-e', '']).pid
+  mkdirSync(dirname(again))
+  writeFileSync(`${again}.${hostname()}.${dead}.partial`, 'what a killed import left')
   const { agreement, scale } = (await runImport(input, context)) as { agreement: { agrees: boolean }; scale: number }
   expect(agreement.agrees).toBe(true)
   expect(scale).toBeCloseTo(adapter.scale, 6)
   expect(readFileSync(again).equals(readFileSync(join(to, 'adapter.gguf')))).toBe(true)
+  expect(readdirSync(dirname(again))).toEqual(['again.gguf'])
   await expect(runImport(input, context)).rejects.toMatchObject({ code: 'usage' })
 })
 

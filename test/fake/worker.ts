@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../../src/shared/errors.ts'
 import type { JobContext, JobFunction, ToPlay } from '../../src/shared/worker-contract.ts'
-import { partialFolder } from '../../src/main/files/partial-folder.ts'
+import { partialOf } from '../../src/main/files/partial.ts'
 import { answerQuestions } from '../../src/main/jobs/questions.ts'
 import { serveJob } from '../../src/main/jobs/serve-job.ts'
 
@@ -141,7 +141,7 @@ serveJob({
   // Dies half way.
   export: () =>
     Promise.resolve(({ to }, context) => {
-      mkdirSync(join(partialFolder(to), 'peft'), { recursive: true })
+      mkdirSync(join(partialOf(to), 'peft'), { recursive: true })
       return Promise.resolve(SCRIPTS['killed']!(context))
     }),
   import: unused,

@@ -33,6 +33,7 @@ export const MAY: Readonly<Record<string, readonly string[]>> = {
   'main/data/models': ['shared', 'main/data/prepare', 'node:', 'node-llama-cpp'], // its GGUF header reader and downloader
   'main/data/datasets': [
     'shared',
+    'main/files',
     'main/data/prepare',
     'main/data/store',
     'main/reasoning',

@@ -13,12 +13,10 @@ import type { Adapter } from './adapter.ts'
 import { Decoder } from './decoder.ts'
 import type { DecodeToken, DecoderSettings } from './decoder.ts'
 import { orDispose } from './ffi/owned.ts'
-import type { Pointer } from './ffi/structs.ts'
-import { Graph, GraphAllocator } from './graph.ts'
 import type { Model } from './model.ts'
+import { ProbabilityRows, temperatureOneLogprob } from './probability-rows.ts'
+import type { ProbabilityRow } from './probability-rows.ts'
 import { draw, likeliest } from './sampling.ts'
-import { TensorPool, TYPE } from './tensor.ts'
-import type { Tensor } from './tensor.ts'
 
 export type SampleRequest = {
   readonly prompt: Int32Array
@@ -54,6 +52,7 @@ type Sequence = {
   readonly tokens: number[]
   readonly samplingLogprobs: number[]
   readonly logprobs: number[]
+  readonly temperatureOneLogprobs: number[]
   stop: StopReason | null
 }
 
@@ -106,7 +105,7 @@ class Generating {
   /** The request whose prompt each slot's cache begins with. */
   readonly #cached: (number | null)[]
   /** Probabilities after a request's prompt, for the first token of each of its sequences. */
-  readonly #first = new Map<number, Float32Array>()
+  readonly #first = new Map<number, ProbabilityRow>()
   #breath = performance.now()
   #done = 0
   #tokens = 0
@@ -125,6 +124,7 @@ class Generating {
         tokens: [],
         samplingLogprobs: [],
         logprobs: [],
+        temperatureOneLogprobs: [],
         stop: null
       }))
     )
@@ -198,7 +198,10 @@ class Generating {
       const started = performance.now()
       const logits = await this.#decoder.decode(batch, this.#options.signal)
       if (ended.length > 0) this.#rows.load(logits, ended.length, this.#options.sampling.temperature)
-      ended.forEach((request, row) => this.#first.set(request, this.#rows.row(row).slice()))
+      ended.forEach((request, i) => {
+        const row = this.#rows.row(i)
+        this.#first.set(request, { ...row, probabilities: row.probabilities.slice() })
+      })
       batch = []
       ended = []
       this.#ms.prefill += performance.now() - started
@@ -256,12 +259,14 @@ class Generating {
   }
 
   /** Draws the next token of a sequence; frees the slot when it was the last. */
-  #take(sequence: Sequence, slot: number, row: Float32Array): void {
-    const { greedy, maxTokens, onToken } = this.#options
-    const { token, probability } = greedy ? likeliest(row) : draw(row, this.#options.sampling, sequence.random)
+  #take(sequence: Sequence, slot: number, row: ProbabilityRow): void {
+    const { greedy, maxTokens, onToken, sampling } = this.#options
+    const { probabilities } = row
+    const { token, probability } = greedy ? likeliest(probabilities) : draw(probabilities, sampling, sequence.random)
     sequence.tokens.push(token)
     sequence.samplingLogprobs.push(Math.log(probability))
-    sequence.logprobs.push(Math.log(row[token]!))
+    sequence.logprobs.push(Math.log(probabilities[token]!))
+    if (row.temperature !== 1) sequence.temperatureOneLogprobs.push(temperatureOneLogprob(row, token))
     this.#tokens++
     onToken?.(sequence.request, sequence.member, token)
     if (this.#decoder.model.vocabulary.isEndOfGeneration(token)) sequence.stop = 'eos'
@@ -273,84 +278,13 @@ class Generating {
 }
 
 function rollout(sequence: Sequence): Rollout {
+  const logprobs = Float32Array.from(sequence.logprobs)
+  const { temperatureOneLogprobs: atOne } = sequence // nothing where that is the sampling temperature
   return {
     tokens: Int32Array.from(sequence.tokens),
     samplingLogprobs: Float32Array.from(sequence.samplingLogprobs),
-    logprobs: Float32Array.from(sequence.logprobs),
+    logprobs,
+    temperatureOneLogprobs: atOne.length > 0 ? Float32Array.from(atOne) : logprobs,
     stop: sequence.stop!
-  }
-}
-
-/**
- * Logits to probabilities for all rows in one pass of the backend: they come and go in one native call each, through memory
- * that is made once; the host reads rows, never raises to a power.
- */
-class ProbabilityRows {
-  readonly #model: Model
-  readonly #width: number
-  readonly #pool: TensorPool
-  readonly #values: Tensor
-  readonly #probabilities: Float32Array
-  /** By number of rows: when few sequences are left, the pass is over as few. */
-  readonly #graphs = new Map<number, { readonly graph: Graph; readonly allocator: GraphAllocator }>()
-  #temperature = NaN
-
-  constructor(model: Model, width: number) {
-    const { backend, config } = model
-    this.#model = model
-    this.#width = width
-    this.#pool = new TensorPool(backend, 4)
-    this.#values = this.#pool.add(TYPE.F32, config.vocabulary, width)
-    this.#pool.allocate()
-    this.#probabilities = new Float32Array(config.vocabulary * width)
-  }
-
-  /** `rows` rows of logits at an address in host memory. */
-  load(logits: Pointer, rows: number, temperature: number): void {
-    const { backend, config } = this.#model
-    const { ggml } = backend.native
-    const bytes = rows * config.vocabulary * Float32Array.BYTES_PER_ELEMENT
-    ggml.backend_tensor_set(this.#values.ptr, logits, 0, bytes)
-    this.#softMax(rows, temperature).compute()
-    ggml.backend_tensor_get(this.#values.ptr, this.#probabilities, 0, bytes)
-  }
-
-  /** In place, over the next power of two of rows. A row's result does not depend on the others. */
-  #softMax(rows: number, temperature: number): Graph {
-    if (this.#temperature !== temperature) this.#drop()
-    this.#temperature = temperature
-    const size = Math.min(this.#width, 2 ** Math.ceil(Math.log2(rows)))
-    const known = this.#graphs.get(size)
-    if (known) return known.graph
-    const { backend, config } = this.#model
-    const graph = new Graph(backend, 16)
-    const allocator = new GraphAllocator(backend)
-    orDispose([graph, allocator], () => {
-      const values = graph.window(this.#values, [config.vocabulary, size, 1, 1])
-      const tensor = { ...this.#values, ne: values.ne }
-      graph.run(graph.place(graph.softMax(values, null, 1 / temperature), tensor))
-      allocator.allocate(graph)
-    })
-    this.#graphs.set(size, { graph, allocator })
-    return graph
-  }
-
-  /** Probabilities under the temperature they were loaded with, unfiltered; valid until the next load. */
-  row(row: number): Float32Array {
-    const { vocabulary } = this.#model.config
-    return this.#probabilities.subarray(row * vocabulary, (row + 1) * vocabulary)
-  }
-
-  #drop(): void {
-    for (const { graph, allocator } of this.#graphs.values()) {
-      graph.dispose()
-      allocator.dispose()
-    }
-    this.#graphs.clear()
-  }
-
-  dispose(): void {
-    this.#drop()
-    this.#pool.dispose()
   }
 }

@@ -2,7 +2,7 @@
 import type { CacheType } from '../../shared/recipe.ts'
 import type { ModelConfig } from './arch/architecture.ts'
 import type { Backend } from './backend.ts'
-import { CACHE_TYPES } from './cache-types.ts'
+import { CACHE_TYPES, cacheHolds } from './cache-types.ts'
 import { decodingContext } from './decoder.ts'
 import type { Model } from './model.ts'
 
@@ -54,6 +54,13 @@ export function widthWithin(config: ModelConfig, one: Omit<SamplingSize, 'width'
   const fixed = decodingBytes(config, 0)
   const each = cacheBytes(config, { ...one, width: 1 }) + decodingBytes(config, 1) - fixed
   return Math.max(0, Math.floor((bytes - fixed) / each))
+}
+
+/** How keys and values are kept where nobody says: in F16, in Q8_0 where only that leaves room for one sequence in `bytes`. */
+export function cacheWithin(config: ModelConfig, contextTokens: number, bytes: number): CacheType {
+  const fits = (cacheType: CacheType): boolean =>
+    cacheHolds(config.headDim, cacheType) && widthWithin(config, { contextTokens, cacheType }, bytes) > 0
+  return !fits('f16') && fits('q8_0') ? 'q8_0' : 'f16'
 }
 
 /** As many as are of use on this device. */

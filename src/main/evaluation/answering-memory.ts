@@ -1,11 +1,11 @@
 /** The memory of answering: how many answers are sampled at once, how keys and values are kept, and whether that fits. */
 import { AppError } from '../../shared/errors.ts'
 import type { CacheType, EvaluateRecipe } from '../../shared/recipe.ts'
-import { cacheHolds, requireCache } from '../engine/cache-types.ts'
+import { requireCache } from '../engine/cache-types.ts'
 import { dataBytes } from '../engine/gguf.ts'
 import { processBytes } from '../engine/memory-sizes.ts'
 import type { Model } from '../engine/model.ts'
-import { cacheBytes, decodingBytes, memoryLimit, widest, widthWithin } from '../engine/sampling-memory.ts'
+import { cacheBytes, cacheWithin, decodingBytes, memoryLimit, widest, widthWithin } from '../engine/sampling-memory.ts'
 
 /** `count` answers are asked for; a width or a cache named here stays. */
 export type Answering = {
@@ -38,10 +38,9 @@ export function planAnswering(
   const weights = [...info.tensors.values()].reduce((sum, tensor) => sum + dataBytes(tensor), 0)
   const process = backend.isCpu ? processBytes(config) : 0
   const room = Math.min(limitBytes / 2, limitBytes - weights - process)
-  const fitting = (cacheType: CacheType): number => widthWithin(config, { contextTokens, cacheType }, room)
-  const smaller = fitting('f16') < 1 && fitting('q8_0') > 0 && cacheHolds(config.headDim, 'q8_0')
-  const cacheType = asked.cacheType ?? (smaller ? 'q8_0' : 'f16')
-  const width = asked.width ?? Math.max(1, Math.min(widest(backend), count, fitting(cacheType)))
+  const cacheType = asked.cacheType ?? cacheWithin(config, contextTokens, room)
+  const fitting = widthWithin(config, { contextTokens, cacheType }, room)
+  const width = asked.width ?? Math.max(1, Math.min(widest(backend), count, fitting))
   const bytes = {
     weights,
     process,

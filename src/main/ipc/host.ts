@@ -1,5 +1,5 @@
 /** Everything the calls of the contract work on, put together once: store, queue, who waits for changes, settings. */
-import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
@@ -10,7 +10,7 @@ import { QUESTION_KINDS } from '../../shared/worker-contract.ts'
 import type { JobInput, JobKind, QuestionKind } from '../../shared/worker-contract.ts'
 import { openStore } from '../data/store/index.ts'
 import type { Store } from '../data/store/index.ts'
-import { removeAbandoned } from '../files/partial-folder.ts'
+import { removeAbandoned, removeAbandonedIn } from '../files/partial.ts'
 import { createChanges } from '../jobs/changes.ts'
 import type { Changes } from '../jobs/changes.ts'
 import { crashReport } from '../jobs/crash-report.ts'
@@ -128,16 +128,22 @@ export function openHost(options: HostOptions): Host {
     }
   })
 
-  /** What a killed export was writing. Its run says that it crashed; the next export of the same folder would do this too. */
-  const clearPartial = (run: RunRow): void => {
-    if (run.kind !== 'export' || run.how !== 'crashed') return
+  const clear = (of: string, remove: () => readonly string[]): void => {
     try {
-      for (const path of removeAbandoned(run.folder)) log(`removed what ${run.name} left half written: ${path}`)
+      for (const path of remove()) log(`removed what ${of} left half written: ${path}`)
     } catch (error) {
-      log(`what ${run.name} left half written is still there: ${String(error)}`)
+      log(`what ${of} left half written is still there: ${String(error)}`)
     }
   }
+  /** What a killed export was writing. Its run says that it crashed; the next export of the same folder would do this too. */
+  const clearPartial = (run: RunRow): void => {
+    if (run.kind === 'export' && run.how === 'crashed') clear(run.name, () => removeAbandoned(run.folder))
+  }
   store.runs.list({ offset: 0, limit: -1, search: '', kind: 'export', trashed: false }).rows.forEach(clearPartial)
+  clear('a killed host', () => [
+    ...removeAbandonedIn(at('datasets')),
+    ...store.datasets.leftBehind.filter((path) => existsSync(path)).map((path) => (rmSync(path), path))
+  ])
 
   let backedUpEvents = -1
   const backUp = async (): Promise<void> => {

@@ -24,7 +24,7 @@ import type { Model } from '../engine/model.ts'
 import { writePeft } from '../engine/peft.ts'
 import { openStock } from '../engine/stock.ts'
 import type { Stock } from '../engine/stock.ts'
-import { partialFolder, removeAbandoned } from '../files/partial-folder.ts'
+import { partialOf, removeAbandoned } from '../files/partial.ts'
 import { environmentRecord } from '../evaluation/environment.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { adapterSentence, CHECKED_TOKENS, promptsOf, QUESTIONS } from './check-questions.ts'
@@ -54,7 +54,7 @@ export const runExport: JobFunction<'export'> = async (input, { emit, signal, ru
   const recipe = recipeOf(runDir)
   const source = chosen === undefined ? trainedAdapter(runDir) : chosenAdapter(runDir, chosen)
   const measured = scores === undefined ? undefined : scoreFacts(scores, [source.path])
-  const stage = partialFolder(to)
+  const stage = partialOf(to)
   removeAbandoned(to)
   const held = new Held()
   let stock: Stock | undefined

@@ -14,6 +14,7 @@ import { Held } from '../engine/ffi/owned.ts'
 import { loadModel } from '../engine/model.ts'
 import { openStock } from '../engine/stock.ts'
 import type { Stock } from '../engine/stock.ts'
+import { partialOf, removeAbandoned } from '../files/partial.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
 import { adapterSentence, CHECKED_TOKENS, promptsOf } from './check-questions.ts'
 import { onDisk } from './disk.ts'
@@ -25,7 +26,8 @@ export const runImport: JobFunction<'import'> = async ({ adapter: from, base, to
   }
   goOn('loading')
   if (existsSync(to)) throw new AppError('usage', `already there: ${to}`, 'Nothing was written; name another file.')
-  const partial = `${to}.${process.pid}.partial`
+  const partial = partialOf(to)
+  removeAbandoned(to)
   const held = new Held()
   let stock: Stock | undefined
   try {

@@ -5,7 +5,7 @@ import type { CacheType, GrpoRecipe, LoraSettings, SftRecipe, TargetModule } fro
 import { architectureOf } from '../engine/arch/index.ts'
 import { modulesOf, targetModules } from '../engine/arch/targets.ts'
 import type { Backend } from '../engine/backend.ts'
-import { cacheHolds, requireCache } from '../engine/cache-types.ts'
+import { requireCache } from '../engine/cache-types.ts'
 import { readGguf } from '../engine/gguf.ts'
 import { planMemory } from '../engine/memory.ts'
 import type { Plan, PlannedRollouts } from '../engine/memory-plan.ts'
@@ -16,6 +16,7 @@ import type { Model } from '../engine/model.ts'
 import { isPeftFolder, peftRank } from '../engine/peft.ts'
 import {
   cacheBytes,
+  cacheWithin,
   comfortableWidth,
   decodingBytes,
   hostLimit,
@@ -125,8 +126,7 @@ export type PlannedAnswers = { readonly width: number; readonly cacheType: Cache
 
 /**
  * How many answers an evaluation samples at once between steps, in the room that is there once the trainer has released its
- * activations, and how it keeps keys and values: as asked, else in F16, in Q8_0 where only that leaves room for one. Throws
- * AppError('memory') when not even one fits.
+ * activations, and how it keeps keys and values: as asked, else what fits. Throws AppError('memory') when not even one does.
  */
 export function planAnswers(
   { backend, config }: Model,
@@ -136,10 +136,8 @@ export function planAnswers(
 ): PlannedAnswers {
   const room = limitBytes - heldBytes
   const { count, contextTokens } = answers
-  const fits = (type: CacheType): number => widthWithin(config, { contextTokens, cacheType: type }, room)
-  const smaller = fits('f16') < 1 && cacheHolds(config.headDim, 'q8_0')
-  const cacheType = answers.cacheType ?? (smaller ? 'q8_0' : 'f16')
-  const width = Math.min(count, widest(backend), fits(cacheType))
+  const cacheType = answers.cacheType ?? cacheWithin(config, contextTokens, room)
+  const width = Math.min(count, widest(backend), widthWithin(config, { contextTokens, cacheType }, room))
   const one = { contextTokens, cacheType, width: Math.max(1, width) }
   const bytes = cacheBytes(config, one) + decodingBytes(config, one.width)
   const mib = (value: number): string => (value / 2 ** 20).toFixed(1)

@@ -202,10 +202,13 @@ function sampleRows(
 }
 
 /** A character split over tokens stands with its last one. */
-function tokenTexts({ tokens, logprobs }: Rollout, { vocabulary }: Dialogue): Pick<SampleRow, 'tokens' | 'logprobs'> {
+function tokenTexts(
+  { tokens, temperatureOneLogprobs }: Rollout,
+  { vocabulary }: Dialogue
+): Pick<SampleRow, 'tokens' | 'logprobs'> {
   const decoder = new TextDecoder()
   return {
     tokens: Array.from(tokens, (token) => decoder.decode(vocabulary.piece(token), { stream: true })),
-    logprobs: Array.from(logprobs, (logprob) => Math.round(logprob * 1000) / 1000)
+    logprobs: Array.from(temperatureOneLogprobs, (logprob) => Math.round(logprob * 1000) / 1000)
   }
 }

@@ -16,7 +16,7 @@ const means = { dialogue, reward: { weightAccuracy: 0.6, weightRepetition: 0.1 }
 const group = (id: string, text: string): Group => {
   const tokens = Int32Array.from(Buffer.from(text))
   const scored = {
-    rollout: { tokens, logprobs: new Float32Array(tokens.length).fill(-0.123456), samplingLogprobs: new Float32Array(tokens.length), stop: 'eos' },
+    rollout: { tokens, logprobs: new Float32Array(tokens.length).fill(-9), temperatureOneLogprobs: new Float32Array(tokens.length).fill(-0.123456), stop: 'eos' },
     trace: { kind: 'well-formed', thinking: 'a', answer: 'b' },
     verdict: { kind: 'correct' },
     score: { accuracyScaled: 1, repetition: { value: -2 }, reward: 0.4 },

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../../shared/errors.ts'
+import { partialOf } from '../../files/partial.ts'
 import type { DatasetRecord, DatasetStore, NewRow } from '../store/datasets.ts'
 import { saidIn } from './formats.ts'
 import type { Use } from './formats.ts'
@@ -73,7 +74,8 @@ function openFile({ store, folder, use, format, origin, nothing }: Destination, 
   const id = randomBytes(6).toString('hex')
   const path = `${folder}/${slugOf(name)}-${id}.jsonl`
   const writer = store.begin({ id, name, purpose: use, format, path, origin, created_at: Date.now() })
-  const file = openSync(`${path}.partial`, 'w')
+  const partial = partialOf(path)
+  const file = openSync(partial, 'w')
   const seen = new Set<string>()
   let waiting: NewRow[] = []
   let rows = 0
@@ -107,12 +109,12 @@ function openFile({ store, folder, use, format, origin, nothing }: Destination, 
       fsyncSync(file)
       closeSync(file)
       open = false
-      renameSync(`${path}.partial`, path)
+      renameSync(partial, path)
     },
     finish: () => writer.finish(duplicates),
     drop: async () => {
       if (open) closeSync(file)
-      rmSync(`${path}.partial`, { force: true })
+      rmSync(partial, { force: true })
       rmSync(path, { force: true })
       try {
         await writer.drop()

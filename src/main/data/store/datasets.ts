@@ -41,6 +41,8 @@ export type DatasetWriter = {
 }
 
 export type DatasetStore = {
+  /** Files of datasets that were not whole, or not wholly deleted, when the last host died. */
+  readonly leftBehind: readonly string[]
   readonly list: (trashed: boolean) => readonly DatasetRecord[]
   readonly get: (id: string) => DatasetRecord | undefined
   readonly begin: (dataset: NewDataset) => DatasetWriter
@@ -91,8 +93,8 @@ export function datasetStore(db: Db): DatasetStore {
     while (dropSome(number)) await nextTurn()
     drop(number)
   }
-  for (const { number } of db.prepare('SELECT number FROM datasets WHERE ready = 0').all() as { number: number }[])
-    drop(number)
+  const torn = db.prepare('SELECT number, path FROM datasets WHERE ready = 0').all() as DatasetRecord[]
+  for (const { number } of torn) drop(number)
 
   /** Counting the hits in a million rows takes most of a second, and every page that is scrolled to asks for it. */
   const totals = new Map<string, number>()
@@ -107,6 +109,7 @@ export function datasetStore(db: Db): DatasetStore {
   }
 
   return {
+    leftBehind: torn.map(({ path }) => path),
     list: (trashed) =>
       db
         .prepare(
