@@ -14,6 +14,7 @@ import { openDevice } from '../engine/open-device.ts'
 import { AdamW } from '../engine/optimizer.ts'
 import { Parameters } from '../engine/parameters.ts'
 import { resumedThreads } from '../engine/threads.ts'
+import { elements } from '../engine/tensor.ts'
 import { Trainer } from '../engine/trainer.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
@@ -117,6 +118,7 @@ async function openInto(
       maxGradNorm: o.max_grad_norm
     })
   )
+  if (!adapter) emit({ kind: 'log', level: 'info', text: wholeWords(parameters) })
   if (checkpoint) {
     trained.restore(checkpoint)
     restoreOptimizer(parameters, optimizer, checkpoint)
@@ -141,6 +143,12 @@ async function openInto(
 }
 
 type KeptPlan = RunPlan & { readonly threads?: number }
+
+function wholeWords({ list }: Parameters): string {
+  const weights = list.reduce((sum, { value }) => sum + elements(value), 0)
+  const mib = (3 * 4 * weights) / 2 ** 20
+  return `all ${weights} weights are trained; with their moments a checkpoint takes ${mib.toFixed(0)} MiB`
+}
 
 /** The checkpoint's adapter, the one the recipe starts from, or a new one. */
 function startingAdapter(model: Model, recipe: SessionRecipe, checkpoint: Checkpoint | undefined): Promise<Adapter> {
