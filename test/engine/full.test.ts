@@ -1,8 +1,9 @@
 /** Training every weight, as a person runs it: what changes, what is written, what samples. Resuming: resume.test.ts. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { stringify } from 'yaml'
 import { traceLines } from '../../src/main/data/prepare/traces.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
 import { pack } from '../../src/main/engine/batch.ts'
@@ -15,13 +16,14 @@ import { repurposePlaceholders } from '../../src/main/engine/prepare.ts'
 import { Trainer } from '../../src/main/engine/trainer.ts'
 import { WholeModel } from '../../src/main/engine/whole-model.ts'
 import { familyOf, generateTasks } from '../../src/main/reasoning/tasks/index.ts'
+import { runExport } from '../../src/main/training/export.ts'
 import { runGrpo } from '../../src/main/training/grpo.ts'
 import { runPlan } from '../../src/main/training/plan-job.ts'
 import type { PlanResult } from '../../src/main/training/plan-job.ts'
 import { runSft } from '../../src/main/training/sft.ts'
 import type { RunEvent } from '../../src/shared/event.ts'
 import { seeded } from '../../src/shared/random.ts'
-import { GrpoRecipe, SftRecipe } from '../../src/shared/recipe.ts'
+import { effectiveSettings, GrpoRecipe, SftRecipe } from '../../src/shared/recipe.ts'
 import { decodeLogits } from './decode.ts'
 import { temporaryFolder } from './folder.ts'
 import { owner } from './owner.ts'
@@ -101,13 +103,17 @@ describe.each([
 
 type Ran = { events: RunEvent[]; result: { model?: string; adapter?: string; lines: string[] }; runDir: string }
 
+const recipeOf = (kind: string, output_dir: string, more: object): object => {
+  const common = { base, finetuning_type: 'full', output_dir, device: 'cpu', threads: 1, system_message: '' }
+  return { kind, ...common, ...more }
+}
+
 async function ran(kind: 'sft' | 'grpo', name: string, more: object): Promise<Ran> {
   const runDir = join(folder, name)
   mkdirSync(runDir)
   const events: RunEvent[] = []
   const means = { emit: (event: RunEvent) => void events.push(event), signal: new AbortController().signal, runDir }
-  const common = { base, finetuning_type: 'full', output_dir: runDir, device: 'cpu', threads: 1, system_message: '' }
-  const given = { kind, ...common, ...more }
+  const given = recipeOf(kind, runDir, more)
   const result = await (kind === 'sft'
     ? runSft({ recipe: SftRecipe.parse(given), resume: false }, means)
     : runGrpo({ recipe: GrpoRecipe.parse(given), resume: false }, means))
@@ -189,4 +195,51 @@ test('a plan without room names the way out', async () => {
     code: 'memory',
     hint: expect.stringContaining('finetuning_type: lora') as string
   })
+})
+
+test('the export: the whole model, loaded again by stock llama.cpp, smaller ones beside it, and nothing that needs an adapter', async () => {
+  const runDir = join(folder, 'sft')
+  writeFileSync(
+    join(runDir, 'recipe.yaml'),
+    stringify(effectiveSettings(SftRecipe.parse(recipeOf('sft', runDir, SFT))))
+  )
+  const to = join(folder, 'exported')
+  const means = { emit: () => undefined, signal: new AbortController().signal, runDir }
+  const exported = (await runExport({ to, merge: 'F16', quantize: ['Q8_0'] }, means)) as {
+    files: string[]
+    lines: string[]
+    agreement: { agrees: boolean; largest: number; sameTokens: number; tokens: number }
+    learned: { meanKl: number }
+    merged: { file: string; agreement: { agrees: boolean; carried: number } }[]
+  }
+  expect(readdirSync(to).sort()).toEqual(['Modelfile', 'README.md', 'model-F16.gguf', 'model-Q8_0.gguf', 'model.gguf'])
+  expect(exported.files).toEqual(['model.gguf', 'model-F16.gguf', 'model-Q8_0.gguf', 'Modelfile', 'README.md'])
+  expect(exported.agreement).toMatchObject({ agrees: true, sameTokens: exported.agreement.tokens })
+  expect(exported.agreement.largest).toBeLessThan(1e-3)
+  expect(exported.learned.meanKl).toBeGreaterThan(0.01) // it is not the base that was compared
+  for (const { agreement } of exported.merged) expect(agreement.carried).toBeGreaterThan(0.9)
+  expect(exported.lines.join('\n')).toContain('no adapter and no PEFT folder: every weight was trained')
+
+  const [trained, handed] = [await readGguf(join(runDir, 'model.gguf')), await readGguf(join(to, 'model.gguf'))]
+  expect(handed.text('general.name')).toBe('Reasonsmith base + sft')
+  expect(handed.text('tokenizer.chat_template')).toBe(trained.text('tokenizer.chat_template'))
+  const data = (info: typeof trained): Buffer =>
+    readFileSync(info.path).subarray(Math.min(...[...info.tensors.values()].map(({ offset }) => offset)))
+  expect(data(handed).equals(data(trained))).toBe(true)
+
+  const card = readFileSync(join(to, 'README.md'), 'utf8')
+  expect(card).toContain('every weight; this is the model of sft')
+  expect(card).toContain('finetuning_type: full')
+  expect(card).not.toMatch(/peft:|lora|adapter\.gguf|PeftModel/)
+  expect(readFileSync(join(to, 'Modelfile'), 'utf8')).toMatch(
+    /^FROM \.\/model-Q8_0\.gguf\n# FROM \.\/model-F16\.gguf\n# FROM \.\/model\.gguf$/m
+  )
+
+  const chosen = join(runDir, 'checkpoint-4', 'model.gguf')
+  const other = (await runExport({ to: join(folder, 'step 4'), quantize: [], adapter: chosen }, means)) as {
+    lines: string[]
+  }
+  expect(other.lines[0]).toContain('the checkpoint of sft, step 4')
+  const foreign = runExport({ to: join(folder, 'none'), quantize: [], adapter: base }, means)
+  await expect(foreign).rejects.toThrow(/is no model of/)
 })
