@@ -297,7 +297,12 @@ export const EvaluateRecipe = z.strictObject({
   kind: z.literal('evaluate'),
   base: path,
   output_dir: path,
-  policies: z.array(z.strictObject({ name: z.string().min(1), adapter: path.optional() })).min(1),
+  policies: z
+    .array(z.strictObject({ name: z.string().min(1), adapter: path.optional(), base: path.optional() }))
+    .min(1)
+    .describe(
+      'each a name, and an adapter of the base above or a base of its own, such as the model.gguf that finetuning_type: full left; the vocabulary must be the same, prompts are the first base’s'
+    ),
   tasksets: z.array(z.strictObject({ name: z.string().min(1), tasks: z.array(TaskSource).min(1) })).min(1),
   runs: count.default(5).describe('report: 5'),
   seed: z.number().int().default(0),
