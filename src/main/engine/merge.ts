@@ -54,6 +54,8 @@ export type MergeOptions = {
   readonly type: MergeType
   /** The new `general.name`; left out, it stays. */
   readonly name?: string
+  /** Nothing is said of the type, and nothing is taken away that another type may make untrue. */
+  readonly keepsMetadata?: boolean
   /** Awaited between pieces of work: to let the event loop turn, to report, to stop by throwing. */
   readonly between: (done: number, of: number) => Promise<void>
 }
@@ -88,10 +90,12 @@ export async function writeInType(
     )
     const { ggml } = backend.native
     copyMetadata(backend, info.path, gguf.handle)
-    for (const key of FOREIGN_KEYS) ggml.gguf_remove_key(gguf.handle, key)
+    if (!options.keepsMetadata) {
+      for (const key of FOREIGN_KEYS) ggml.gguf_remove_key(gguf.handle, key)
+      setValue(backend, gguf.handle, 'general.file_type', { kind: 'u32', value: FILE_TYPE[options.type] })
+    }
     if (options.name !== undefined)
       setValue(backend, gguf.handle, 'general.name', { kind: 'text', value: options.name })
-    setValue(backend, gguf.handle, 'general.file_type', { kind: 'u32', value: FILE_TYPE[options.type] })
     for (const { name, tensor, type } of all) {
       const { ptr } = pool.add(type, ...tensor.ne) // described only: the pool is never given memory
       ggml.set_name(ptr, name)

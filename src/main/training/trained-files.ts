@@ -2,7 +2,7 @@
  * What a run trains, as files: an adapter (with the rows of tokens trained beside it), or a whole model; and the optimizer's
  * moments. In a checkpoint what is trained has the name that it has in the finished run's folder.
  */
-import { closeSync, copyFileSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, copyFileSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ADAPTER_FILE, MODEL_FILE } from '../../shared/trained-file.ts'
@@ -12,7 +12,7 @@ import type { Parameters } from '../engine/parameters.ts'
 import { readPieces, writeFrom } from '../engine/tensor.ts'
 import type { TrainedRows } from '../engine/trained-rows.ts'
 import { WholeModel } from '../engine/whole-model.ts'
-import { appearsWhole } from '../files/whole-file.ts'
+import { appearsWhole, writePieces } from '../files/whole-file.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
 import { ROWS_FILE, saveRows } from './token-rows.ts'
 
@@ -61,15 +61,6 @@ export function modelFiles(parameters: Parameters): TrainedFiles {
       return { model: path, lines: [`model: ${path}${ofStep(from)}`] }
     },
     dispose: () => model.dispose()
-  }
-}
-
-function writePieces(path: string, pieces: Iterable<Uint8Array>): void {
-  const file = openSync(path, 'wx')
-  try {
-    for (const piece of pieces) for (let at = 0; at < piece.length;) at += writeSync(file, piece, at)
-  } finally {
-    closeSync(file)
   }
 }
 
