@@ -121,10 +121,10 @@ for (let step = 0; step < RECIPE.steps; step++) {
   }
   if (number % RECIPE.measureEvery === 0) {
     log({ heldOut: number, ...measure(trainer) })
-    saveTrained(parameters, initial, options.out)
+    await saveTrained(parameters, options.out)
   }
 }
-saveTrained(parameters, initial, options.out)
+await saveTrained(parameters, options.out)
 optimizer.dispose()
 trainer.dispose()
 parameters.dispose()

@@ -1,25 +1,22 @@
 /** The trained weights as a file: matrices in F16, norms in F32, as llama.cpp's own converter writes them. */
+import { renameSync, rmSync } from 'node:fs'
+import { readGguf } from '../../src/main/engine/gguf.ts'
+import { writeInType } from '../../src/main/engine/merge.ts'
 import type { Parameters } from '../../src/main/engine/parameters.ts'
-import { writeGguf } from '../../src/main/engine/gguf-writer.ts'
-import { Graph, GraphAllocator } from '../../src/main/engine/graph.ts'
-import { TensorPool, TYPE } from '../../src/main/engine/tensor.ts'
+import { WholeModel } from '../../src/main/engine/whole-model.ts'
+import { writePieces } from '../../src/main/files/whole-file.ts'
 
-export function saveTrained(parameters: Parameters, metadataFrom: string, path: string, type: number = TYPE.F16): void {
+export async function saveTrained(parameters: Parameters, path: string): Promise<void> {
   const { backend } = parameters.model
-  const pool = new TensorPool(backend, parameters.list.length + 1)
-  const tensors = parameters.list.map(({ name, value }) => ({
-    name,
-    value,
-    tensor: pool.add(value.ne[1] > 1 ? type : TYPE.F32, ...value.ne)
-  }))
-  pool.allocate()
-  const graph = new Graph(backend, tensors.length * 4 + 16)
-  for (const { value, tensor } of tensors) graph.run(graph.cpy(value, tensor))
-  const allocator = new GraphAllocator(backend)
-  allocator.allocate(graph)
-  graph.compute()
-  writeGguf(backend, path, { metadataFrom, values: {}, tensors })
-  graph.dispose()
-  allocator.dispose()
-  pool.dispose()
+  const [wide, narrow] = [`${path}.f32`, `${path}.f16`]
+  const whole = new WholeModel(parameters)
+  try {
+    writePieces(wide, whole.pieces())
+    const between = (): Promise<void> => Promise.resolve()
+    await writeInType({ backend, info: await readGguf(wide) }, null, narrow, { type: 'F16', keepsMetadata: true, between })
+    renameSync(narrow, path)
+  } finally {
+    whole.dispose()
+    for (const file of [wide, narrow]) rmSync(file, { force: true })
+  }
 }

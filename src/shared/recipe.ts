@@ -30,6 +30,13 @@ export const Device = z
   .describe('auto: a GPU that passes its self-test, else the CPU; any other is that or an error')
 export type Device = z.infer<typeof Device>
 
+/** What is trained: the pairs of an adapter, or every weight of an F32 base. LLaMA-Factory's name and values. */
+export const FINETUNING_TYPES = ['lora', 'full'] as const
+export type FinetuningType = (typeof FINETUNING_TYPES)[number]
+
+/** Said of a setting that means nothing unless another one has this value; the form hides it then. */
+const ONLY_WITH_LORA = { onlyWith: { finetuning_type: 'lora' } } as const
+
 /** PEFT's LoraConfig, as far as it applies. */
 export const LoraSettings = z.strictObject({
   r: count.max(1024).default(16),
@@ -51,7 +58,7 @@ export type LoraSettings = z.infer<typeof LoraSettings>
 
 /** AdamW and its schedule. */
 export const OptimizerSettings = z.strictObject({
-  learning_rate: z.number().positive().describe('LoRA needs about ten times a full-parameter rate'),
+  learning_rate: z.number().positive(),
   lr_scheduler_type: z.enum(['constant', 'linear', 'cosine']).default('constant'),
   warmup_steps: z
     .number()
@@ -67,11 +74,29 @@ export const OptimizerSettings = z.strictObject({
 })
 export type OptimizerSettings = z.infer<typeof OptimizerSettings>
 
-/** The same with a rate of its own where a recipe names none. */
-const optimizerWithRate = (rate: number) => {
-  const learning_rate = OptimizerSettings.shape.learning_rate.default(rate)
+type Rates = Readonly<Record<FinetuningType, number>>
+
+/** Learning rates where a recipe names none. Those of whole models are the report's, those of adapters ours. */
+const SFT_RATES: Rates = { lora: 2e-4, full: 1e-5 }
+const GRPO_RATES: Rates = { lora: 2e-5, full: 5e-8 }
+
+/** The same where the rate may be left out: its default hangs on what is trained. */
+const optimizerWithRates = (rates: Rates) => {
+  const description = `default: ${rates.lora} with lora (ours), ${rates.full} with full (the report’s)`
+  const defaultBy = { finetuning_type: rates }
+  const learning_rate = OptimizerSettings.shape.learning_rate.optional().meta({ description, defaultBy })
   return OptimizerSettings.extend({ learning_rate }).prefault({})
 }
+
+type WithoutRate = { finetuning_type: FinetuningType; optimizer: z.infer<ReturnType<typeof optimizerWithRates>> }
+
+/** The recipe with the rate that holds. */
+const ratesFilledIn =
+  (rates: Rates) =>
+  <R extends WithoutRate>(recipe: R) => {
+    const { learning_rate = rates[recipe.finetuning_type], ...rest } = recipe.optimizer
+    return { ...recipe, optimizer: { learning_rate, ...rest } }
+  }
 
 export const SamplingSettings = z.strictObject({
   temperature: z.number().positive().max(5).default(1),
@@ -116,11 +141,17 @@ export type TaskSource = z.infer<typeof TaskSource>
 
 const runSettings = {
   base: path.describe('the GGUF that is trained on'),
-  adapter: path
-    .optional()
+  finetuning_type: z
+    .enum(FINETUNING_TYPES)
+    .default('lora')
     .describe(
-      'an adapter to start from: a GGUF, or a folder of PEFT’s; its rank, alpha and targets hold instead of lora’s'
+      'lora: an adapter beside the frozen base; full: every weight of a small F32 base, which leaves a model.gguf and takes 16 bytes a weight and more'
     ),
+  adapter: path.optional().meta({
+    description:
+      'an adapter to start from: a GGUF, or a folder of PEFT’s; its rank, alpha and targets hold instead of lora’s',
+    ...ONLY_WITH_LORA
+  }),
   output_dir: path,
   seed: z.number().int().default(0),
   device: Device,
@@ -140,7 +171,12 @@ const runSettings = {
   logging_steps: count.default(1)
 }
 
-export const SftRecipe = z.strictObject({
+const loraSettings = LoraSettings.prefault({}).meta({
+  description: 'with finetuning_type: lora',
+  ...ONLY_WITH_LORA
+})
+
+const SftSettings = z.strictObject({
   kind: z.literal('sft'),
   ...runSettings,
   train: path.describe('messages JSONL'),
@@ -161,9 +197,10 @@ export const SftRecipe = z.strictObject({
     .describe('answers sampled at each evaluation, for mean response length'),
   max_completion_length: count.default(512),
   cache_type: cacheType,
-  lora: LoraSettings.prefault({}),
-  optimizer: optimizerWithRate(2e-4).describe('ours for LoRA; the report’s full-parameter rate is 1e-5')
+  lora: loraSettings,
+  optimizer: optimizerWithRates(SFT_RATES)
 })
+export const SftRecipe = SftSettings.transform(ratesFilledIn(SFT_RATES))
 export type SftRecipe = z.infer<typeof SftRecipe>
 
 /** The report's length-aware reward. Every length is scaled from `max_completion_length` unless given. */
@@ -180,7 +217,7 @@ export const RewardSettings = z.strictObject({
 })
 export type RewardSettings = z.infer<typeof RewardSettings>
 
-export const GrpoRecipe = z.strictObject({
+export const GrpoSettings = z.strictObject({
   kind: z.literal('grpo'),
   ...runSettings,
   tasks: z.array(TaskSource).min(1),
@@ -252,16 +289,22 @@ export const GrpoRecipe = z.strictObject({
     .describe('mean entropy under this for five steps stops the run'),
   stop_clipped: share.default(0.9).describe('share of rollouts cut at the limit, for five steps'),
   stop_kl: z.number().positive().default(5).describe('mean KL over this for five steps'),
-  lora: LoraSettings.prefault({}),
-  optimizer: optimizerWithRate(2e-5).describe('ours for LoRA; the report’s full-parameter rate is 5e-8')
+  lora: loraSettings,
+  optimizer: optimizerWithRates(GRPO_RATES)
 })
+export const GrpoRecipe = GrpoSettings.transform(ratesFilledIn(GRPO_RATES))
 export type GrpoRecipe = z.infer<typeof GrpoRecipe>
 
 export const EvaluateRecipe = z.strictObject({
   kind: z.literal('evaluate'),
   base: path,
   output_dir: path,
-  policies: z.array(z.strictObject({ name: z.string().min(1), adapter: path.optional() })).min(1),
+  policies: z
+    .array(z.strictObject({ name: z.string().min(1), adapter: path.optional(), base: path.optional() }))
+    .min(1)
+    .describe(
+      'each a name, and an adapter of the base above or a base of its own, such as the model.gguf that finetuning_type: full left; the vocabulary must be the same, prompts are the first base’s'
+    ),
   tasksets: z.array(z.strictObject({ name: z.string().min(1), tasks: z.array(TaskSource).min(1) })).min(1),
   runs: count.default(5).describe('report: 5'),
   seed: z.number().int().default(0),
@@ -283,3 +326,10 @@ export type EvaluateRecipe = z.infer<typeof EvaluateRecipe>
 
 export const Recipe = z.discriminatedUnion('kind', [SftRecipe, GrpoRecipe, EvaluateRecipe])
 export type Recipe = z.infer<typeof Recipe>
+
+/** The settings that have a say, as run folders and cards keep them: where every weight is trained, none of lora's. */
+export function effectiveSettings(recipe: Recipe): object {
+  if (recipe.kind === 'evaluate' || recipe.finetuning_type === 'lora') return recipe
+  const { lora: _, ...rest } = recipe
+  return rest
+}

@@ -44,6 +44,8 @@ export const JOB_INPUTS = {
     rope_factor: z.number().positive().optional(),
     /** '' puts none into the chat template. */
     system_message: z.string().optional(),
+    /** Every weight in F32, as `finetuning_type: full` needs it. */
+    f32: z.boolean().default(false),
     /** A file whose text the perplexity is taken of, instead of the built-in one. */
     text: path.optional(),
     force: z.boolean().default(false),

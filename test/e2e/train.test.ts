@@ -75,7 +75,7 @@ describeApp('the train page', () => {
   })
 
   test('target modules are ticked and written; the list in the YAML ticks them', async () => {
-    await page.getByText('Adapter', { exact: true }).first().click()
+    await page.getByText('What is trained', { exact: true }).first().click()
     const modules = setting('lora.target_modules')
     await modules.getByRole('checkbox', { name: 'down_proj' }).click()
     await expect.poll(yaml).toContain('target_modules: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj]')

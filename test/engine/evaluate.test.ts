@@ -1,10 +1,20 @@
 /** Evaluation, sampling and reports as jobs, on a random model with a chat template: what it says is noise, how is not. */
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { createAdapter } from '../../src/main/engine/adapter.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
+import { ownedCounts } from '../../src/main/engine/ffi/owned.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
 import { elements, write } from '../../src/main/engine/tensor.ts'
 import { readAnswers } from '../../src/main/evaluation/answers.ts'
@@ -12,6 +22,8 @@ import { ANSWERS_FILE, runEvaluation } from '../../src/main/evaluation/evaluate.
 import { runReport } from '../../src/main/evaluation/report.ts'
 import { resultsOf } from '../../src/main/evaluation/run-files.ts'
 import { runSample } from '../../src/main/evaluation/sample.ts'
+import { runPlan } from '../../src/main/training/plan-job.ts'
+import type { PlanResult } from '../../src/main/training/plan-job.ts'
 import type { RunEvent } from '../../src/shared/event.ts'
 import { seeded } from '../../src/shared/random.ts'
 import { EvaluateRecipe, LoraSettings } from '../../src/shared/recipe.ts'
@@ -23,6 +35,11 @@ import { CHAT_TEMPLATE, TINY, writeTinyModel } from './tiny-model.ts'
 owner() // counts what the jobs leave behind
 const folder = temporaryFolder()
 const [base, plain] = [join(folder, 'base.gguf'), join(folder, 'plain.gguf')]
+const [twin, other, foreign] = ['twin', 'other', 'foreign'].map((name) => join(folder, `${name}.gguf`)) as [
+  string,
+  string,
+  string
+]
 const [zero, tuned] = [join(folder, 'zero.gguf'), join(folder, 'tuned.gguf')]
 
 beforeAll(async () => {
@@ -30,6 +47,9 @@ beforeAll(async () => {
   const template = { kind: 'text', value: CHAT_TEMPLATE } as const
   writeTinyModel(backend, base, TINY, 1, { 'tokenizer.chat_template': template })
   writeTinyModel(backend, plain)
+  copyFileSync(base, twin)
+  writeTinyModel(backend, other, TINY, 2, { 'tokenizer.chat_template': template })
+  writeTinyModel(backend, foreign, { ...TINY, vocabulary: 170 }, 1, { 'tokenizer.chat_template': template })
   const model = await loadModel(base, backend)
   const adapter = await createAdapter(model, LoraSettings.parse({ r: 4 }), 1)
   adapter.save(zero)
@@ -206,6 +226,73 @@ describe('an evaluation', () => {
   test('leaves out prompts that are too long, and says so', async () => {
     await expect(evaluate(recipeFor('long', { max_prompt_length: 5 }))).rejects.toMatchObject({ code: 'data' })
     expect(existsSync(join(folder, 'long', ANSWERS_FILE))).toBe(false)
+  })
+})
+
+describe('policies with a base of their own', () => {
+  const policies = [
+    { name: 'base' },
+    { name: 'twin', base: twin },
+    { name: 'other', base: other },
+    { name: 'tuned', adapter: tuned }
+  ]
+  let whole: Ran
+  beforeAll(async () => void (whole = await evaluate(recipeFor('own', { policies }))))
+  const textsOf = (path: string, policy: string): string[] =>
+    readAnswers(join(path, ANSWERS_FILE)).flatMap((one) => (one.policy === policy ? [one.text] : []))
+
+  test('answer as they would alone, on the same luck, and are compared pair by pair', async () => {
+    expect(textsOf(whole.folder, 'twin')).toEqual(textsOf(whole.folder, 'base'))
+    expect(textsOf(whole.folder, 'other')).not.toEqual(textsOf(whole.folder, 'base'))
+    const alone = await evaluate(recipeFor('alone', { base: other, policies: [{ name: 'it' }] }))
+    expect(textsOf(whole.folder, 'other')).toEqual(textsOf(alone.folder, 'it'))
+    const before = await evaluate(recipeFor('before', { policies: [{ name: 'tuned', adapter: tuned }] }))
+    expect(textsOf(whole.folder, 'tuned')).toEqual(textsOf(before.folder, 'tuned'))
+    expect(whole.result.lines.join('\n')).toMatch(/twin is not distinguishable from base: 0\.0 points/)
+    expect(readFileSync(join(whole.folder, 'report.md'), 'utf8')).toContain(`model of other: ${other}`)
+  })
+
+  test('go on after a stop, with another model than the one it ended with', async () => {
+    const recipe = recipeFor('own stopped', { policies })
+    await expect(evaluate(recipe, { blocks: 4 })).rejects.toMatchObject({ code: 'cancelled' })
+    const resumed = await evaluate(recipe, { resume: true })
+    expect(answersIn(resumed.folder)).toBe(answersIn(whole.folder))
+    writeFileSync(twin, readFileSync(other))
+    await expect(evaluate(recipe, { resume: true })).rejects.toMatchObject({ code: 'recipe' })
+    copyFileSync(base, twin)
+  })
+
+  test('are loaded one after another', async () => {
+    const most: number[] = []
+    const recipe = recipeFor('counted', { policies })
+    mkdirSync(recipe.output_dir)
+    writeFileSync(join(recipe.output_dir, 'recipe.yaml'), stringify(recipe))
+    const emit = (): void => void most.push(ownedCounts()['model'] ?? 0)
+    const context = { emit, signal: new AbortController().signal, runDir: recipe.output_dir }
+    await runEvaluation({ recipe, resume: false }, context)
+    expect(Math.max(...most)).toBe(1)
+  })
+
+  test('of another vocabulary are refused by name, before anything is written', async () => {
+    const recipe = recipeFor('foreign vocabulary', {
+      policies: [{ name: 'base' }, { name: 'stranger', base: foreign }]
+    })
+    await expect(evaluate(recipe)).rejects.toMatchObject({
+      code: 'recipe',
+      message: expect.stringMatching(
+        /^policies: stranger: .*foreign\.gguf has another vocabulary.*170 tokens, not 160/
+      ) as string
+    })
+    expect(readdirSync(recipe.output_dir)).toEqual(['recipe.yaml'])
+  })
+
+  test('are planned for as the largest, and each is read from its header', async () => {
+    const recipe = recipeFor('planned', { policies })
+    const context = { emit: () => undefined, signal: new AbortController().signal, runDir: '' }
+    const plan = (await runPlan({ recipe }, context)) as PlanResult
+    expect(plan.notes.join('\n')).toContain('3 models, one after another: the largest is planned for')
+    const one = (await runPlan({ recipe: { ...recipe, policies: [{ name: 'base' }] } }, context)) as PlanResult
+    expect(plan.rows).toEqual(one.rows)
   })
 })
 

@@ -24,6 +24,8 @@ import type { GgufValue } from '../../src/main/engine/gguf-writer.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
 import { perplexityOf } from '../../src/main/engine/perplexity.ts'
 import { placeholders, planThinkTokens } from '../../src/main/engine/prepare.ts'
+import { TYPE } from '../../src/main/engine/tensor.ts'
+import { WeightRows } from '../../src/main/engine/weight-rows.ts'
 import { dequantised, readRowBytes, tokenTables } from '../../src/main/engine/token-rows.ts'
 import { dialogueOf } from '../../src/main/policy/dialogue.ts'
 import { runPrepare } from '../../src/main/training/prepare.ts'
@@ -371,5 +373,58 @@ describe('nothing is left half-written', () => {
       message: expect.stringContaining('0 opening tags') as string
     })
     nothing()
+  })
+})
+
+describe('--f32', () => {
+  const typesOf = async (path: string): Promise<Set<number>> =>
+    new Set([...(await readGguf(path)).tensors.values()].map(({ type }) => type))
+
+  test.each(['F16', 'BF16', 'Q8_0', 'Q4_K'])(
+    'a %s base holds the same numbers in F32, and think tokens where asked',
+    async (type) => {
+      const { to, renamed, lines, perplexity } = await (async () => {
+        const made = await prepare(type, { f32: true, think: true })
+        return { ...made, renamed: made.think.renamed }
+      })()
+      expect(await typesOf(to)).toEqual(new Set([TYPE.F32]))
+      expect(renamed).toHaveLength(2)
+      expect(lines.join('\n')).toContain('every weight is in F32')
+      // other kernels round activations otherwise
+      expect(Math.abs(perplexity.after / perplexity.before - 1)).toBeLessThan(0.05)
+      const backend = own.backend()
+      const [from, written] = [await readGguf(baseOf(type)), await readGguf(to)]
+      expect(written.number('general.file_type')).toBe(0)
+      const [exact, stored] = [own(new WeightRows(backend, from)), own(new WeightRows(backend, written))]
+      const rows = renamed.map(({ id }) => id)
+      for (const [name, { ne }] of from.tensors) {
+        const [one, other] = [exact, stored].map((weights) =>
+          Buffer.concat([...weights.read(name, TYPE.F32)].map(({ bytes }) => bytes))
+        )
+        if (name !== 'token_embd.weight' && name !== 'output.weight') expect(other!.equals(one!), name).toBe(true)
+        else {
+          const bytes = 4 * ne[0]
+          const differing = Array.from({ length: ne[1] }, (_, i) => i).filter(
+            (i) => !one!.subarray(i * bytes, (i + 1) * bytes).equals(other!.subarray(i * bytes, (i + 1) * bytes))
+          )
+          expect(differing, name).toEqual(rows)
+        }
+      }
+      expect(readdirSync(at)).toEqual(expect.not.arrayContaining([expect.stringMatching(/part/)]))
+    }
+  )
+
+  test('alone it is enough; of an F32 base there is nothing to do', async () => {
+    const { to } = await prepare('F16', { f32: true })
+    expect(await typesOf(to)).toEqual(new Set([TYPE.F32]))
+    await expect(prepare('F32', { f32: true, to: join(at, 'other.gguf') })).rejects.toMatchObject({
+      code: 'usage',
+      message: expect.stringContaining('is F32 already') as string
+    })
+  })
+
+  test('stopped, it leaves nothing', async () => {
+    await expect(prepare('F16', { f32: true }, AbortSignal.abort())).rejects.toMatchObject({ code: 'cancelled' })
+    expect(readdirSync(at).filter((name) => name.includes('gguf'))).toEqual([])
   })
 })

@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { setTimeout as wait } from 'node:timers/promises'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { openBackend } from '../../src/main/engine/backend.ts'
+import { readGguf } from '../../src/main/engine/gguf.ts'
+import { writeInType } from '../../src/main/engine/merge.ts'
 import { repurposePlaceholders } from '../../src/main/engine/prepare.ts'
 import { familyOf, generateTasks } from '../../src/main/reasoning/tasks/index.ts'
 import { traceLines } from '../../src/main/data/prepare/traces.ts'
@@ -15,6 +17,7 @@ import { temporaryFolder } from './folder.ts'
 
 const folder = temporaryFolder()
 const base = join(folder, 'base.gguf')
+const wide = join(folder, 'base-f32.gguf')
 const traces = join(folder, 'traces.jsonl')
 const fixture = fileURLToPath(new URL('resume.fixture.ts', import.meta.url))
 const bundled = fileURLToPath(new URL('../../resources/base/base.gguf', import.meta.url))
@@ -22,6 +25,8 @@ const bundled = fileURLToPath(new URL('../../resources/base/base.gguf', import.m
 beforeAll(async () => {
   const backend = openBackend({ threads: 1 })
   await repurposePlaceholders(bundled, base, backend)
+  const between = (): Promise<void> => Promise.resolve()
+  await writeInType({ backend, info: await readGguf(base) }, null, wide, { type: 'F32', between })
   backend.dispose()
   const tasks = generateTasks({ family: 'arithmetic', difficulty: 2, count: 80, seed: 1 })
   writeFileSync(
@@ -31,7 +36,7 @@ beforeAll(async () => {
 })
 
 const common = { base, device: 'cpu', threads: 1, system_message: '', save_steps: 1, max_completion_length: 24 }
-const RECIPES = {
+const lora = {
   sft: {
     kind: 'sft',
     ...common,
@@ -58,10 +63,22 @@ const RECIPES = {
     optimizer: { learning_rate: 1e-3 }
   }
 } as const
+const full = { base: wide, finetuning_type: 'full', optimizer: { learning_rate: 1e-4 } } as const
+const RECIPES = {
+  ...lora,
+  'sft, every weight': { ...lora.sft, ...full },
+  'grpo, every weight': { ...lora.grpo, ...full, kl_target: 'old' }
+} as const
+const TRAINED: Readonly<Record<keyof typeof RECIPES, string>> = {
+  sft: 'adapter.gguf',
+  grpo: 'adapter.gguf',
+  'sft, every weight': 'model.gguf',
+  'grpo, every weight': 'model.gguf'
+}
 
 /** Runs to the end; each number kills a start of the run with SIGKILL after that many milliseconds. */
 async function run(
-  kind: 'sft' | 'grpo',
+  kind: keyof typeof RECIPES,
   name: string,
   kills: readonly number[]
 ): Promise<{ killed: number; out: string }> {
@@ -70,7 +87,9 @@ async function run(
   writeFileSync(recipe, JSON.stringify({ ...RECIPES[kind], output_dir: out }))
   let killed = 0
   for (const afterMs of [...kills, Infinity]) {
-    const child = spawn(process.execPath, [fixture, kind, recipe], { stdio: ['ignore', 'ignore', 'pipe'] })
+    const child = spawn(process.execPath, [fixture, RECIPES[kind].kind, recipe], {
+      stdio: ['ignore', 'ignore', 'pipe']
+    })
     let complaint = ''
     child.stderr.on('data', (text) => (complaint += String(text)))
     const ended = new Promise<number | null>((done) => child.once('exit', (code) => done(code)))
@@ -78,7 +97,7 @@ async function run(
       await Promise.race([wait(afterMs), ended])
       if (child.kill('SIGKILL')) killed++
       await ended
-      if (existsSync(join(out, 'adapter.gguf'))) break
+      if (existsSync(join(out, TRAINED[kind]))) break
     } else expect(await ended, complaint).toBe(0)
   }
   return { killed, out }
@@ -96,7 +115,7 @@ function metricsOf(out: string): unknown[] {
     }))
 }
 
-describe.each(['sft', 'grpo'] as const)('%s', (kind) => {
+describe.each(Object.keys(RECIPES) as (keyof typeof RECIPES)[])('%s', (kind) => {
   it('ends the same when it was killed at random moments', { timeout: 180_000 }, async () => {
     const started = performance.now()
     const whole = await run(kind, `${kind}-whole`, [])
@@ -113,7 +132,7 @@ describe.each(['sft', 'grpo'] as const)('%s', (kind) => {
     const message = `killed after ${kills.join(', ')} ms`
     expect(metricsOf(broken.out), message).toEqual(metricsOf(whole.out))
     expect(
-      readFileSync(join(broken.out, 'adapter.gguf')).equals(readFileSync(join(whole.out, 'adapter.gguf'))),
+      readFileSync(join(broken.out, TRAINED[kind])).equals(readFileSync(join(whole.out, TRAINED[kind]))),
       message
     ).toBe(true)
   })

@@ -29,6 +29,7 @@ export const PREPARE_OPTIONS: readonly Option[] = [
     'multiplies the base of RoPE; default: 2 when --context is more than the model has'
   ).argParser(positive),
   new Option('--system-message <text>', 'the fixed system message; default with --think: the reasoning one'),
+  new Option('--f32', 'write every weight in F32, as finetuning_type: full needs it').default(false),
   new Option('--to <file>', 'the GGUF to write; default: beside the base, its name and -prepared'),
   new Option('--text <file>', 'a text for the perplexity before and after; default: a short built-in one'),
   new Option('--force', 'replace a file that is there').default(false)
@@ -36,7 +37,7 @@ export const PREPARE_OPTIONS: readonly Option[] = [
 
 /** Throws AppError('usage') when tags or texts are not two. */
 export function prepareInput(base: string, options: Readonly<Record<string, unknown>>): object {
-  const { think, like, context, ropeFactor, systemMessage, to, text, force, threads } = options
+  const { think, like, context, ropeFactor, systemMessage, f32, to, text, force, threads } = options
   return {
     base: resolve(base),
     to: resolve(typeof to === 'string' ? to : base.replace(/(\.gguf)?$/i, '-prepared.gguf')),
@@ -45,6 +46,7 @@ export function prepareInput(base: string, options: Readonly<Record<string, unkn
     context,
     rope_factor: ropeFactor,
     system_message: systemMessage,
+    f32,
     text: typeof text === 'string' ? resolve(text) : undefined,
     force,
     threads

@@ -187,7 +187,7 @@ const COMMANDS: readonly Entry[] = [
     name: 'prepare <base>',
     about: 'Make a base ready to think: think tokens, a longer context, the fixed system message. Writes a new GGUF.',
     example:
-      'reasonsmith prepare base.gguf --think --context 32768\nreasonsmith prepare base.gguf --think "[T]" "[/T]" --to thinker.gguf',
+      'reasonsmith prepare base.gguf --think --context 32768\nreasonsmith prepare base.gguf --f32 --to base-f32.gguf\nreasonsmith prepare base.gguf --think "[T]" "[/T]" --to thinker.gguf',
     options: [...PREPARE_OPTIONS, threads],
     action: async ([base = ''], options, run) => {
       requireModel(base)

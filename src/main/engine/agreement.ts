@@ -46,15 +46,57 @@ export async function policyAnswers(
   prompts: readonly Int32Array[],
   count: number
 ): Promise<PolicyAnswer[]> {
+  const rows = await rowsOf(model, adapter, prompts, count)
+  return answersOf(prompts, rows, await rowsOf(model, null, prompts, count, tokensOf(rows)))
+}
+
+/** The same where the policy is a model of its own. Opens one after the other, so that memory holds one. */
+export async function modelAnswers(
+  open: { readonly policy: () => Promise<Model>; readonly base: () => Promise<Model> },
+  promptsOf: (policy: Model) => readonly Int32Array[],
+  count: number
+): Promise<PolicyAnswer[]> {
+  const during = async <T>(opened: Promise<Model>, work: (model: Model) => Promise<T>): Promise<T> => {
+    const model = await opened
+    try {
+      return await work(model)
+    } finally {
+      model.dispose()
+    }
+  }
+  const { prompts, rows } = await during(open.policy(), async (policy) => {
+    const asked = promptsOf(policy)
+    return { prompts: asked, rows: await rowsOf(policy, null, asked, count) }
+  })
+  const baseRows = await during(open.base(), (base) => rowsOf(base, null, prompts, count, tokensOf(rows)))
+  return answersOf(prompts, rows, baseRows)
+}
+
+const tokensOf = (rows: readonly LogitRows[]): number[][] => rows.map((answer) => answer.map(likeliest))
+
+const answersOf = (
+  prompts: readonly Int32Array[],
+  rows: readonly LogitRows[],
+  baseRows: readonly LogitRows[]
+): PolicyAnswer[] => {
+  const tokens = tokensOf(rows)
+  return prompts.map((prompt, i) => ({ prompt, tokens: tokens[i]!, rows: rows[i]!, baseRows: baseRows[i]! }))
+}
+
+/** The logits of an answer to each prompt, along the tokens given or the likeliest. */
+async function rowsOf(
+  model: Model,
+  adapter: Adapter | null,
+  prompts: readonly Int32Array[],
+  count: number,
+  forced?: readonly (readonly number[])[]
+): Promise<LogitRows[]> {
   const decoder = new Decoder(model, { width: 1, contextTokens: contextFor(prompts, count) })
   try {
-    const answers: PolicyAnswer[] = []
-    for (const prompt of prompts) {
-      const rows = await decodedRows(decoder, adapter, prompt, count)
-      const tokens = rows.map(likeliest)
-      answers.push({ prompt, tokens, rows, baseRows: await decodedRows(decoder, null, prompt, count, tokens) })
-    }
-    return answers
+    const all: LogitRows[] = []
+    for (const [i, prompt] of prompts.entries())
+      all.push(await decodedRows(decoder, adapter, prompt, count, forced?.[i]))
+    return all
   } finally {
     decoder.dispose()
   }
@@ -97,16 +139,25 @@ export type AdapterAgreement = Agreement & {
 }
 
 /** The base with the exported adapter through `stock`, against the policy. */
-export async function compareAdapter(
+export const compareAdapter = (
   stock: Stock,
   model: Model,
   answers: readonly PolicyAnswer[],
   adapterPath: string
+): Promise<AdapterAgreement> =>
+  compareExactly(stock, answers, { path: model.info.path, lora: adapterPath }, model.info.path)
+
+/** A file with the policy's own weights through `stock`, with an adapter or without, against the policy; `base` is the measure. */
+export async function compareExactly(
+  stock: Stock,
+  answers: readonly PolicyAnswer[],
+  exported: { readonly path: string; readonly lora?: string },
+  base: string
 ): Promise<AdapterAgreement> {
   const ours = answers.map(({ rows }) => rows)
   const ourBase = answers.map(({ baseRows }) => baseRows)
-  const theirs = await stock.rowsAlong(model.info.path, answers, adapterPath)
-  const theirBase = await stock.rowsAlong(model.info.path, answers)
+  const theirs = await stock.rowsAlong(exported.path, answers, exported.lora)
+  const theirBase = await stock.rowsAlong(base, answers)
   const found = logitDifference(ours, theirs)
   const { largest: baseLargest } = logitDifference(ourBase, theirBase)
   const noisy = baseLargest > LOGIT_BOUND

@@ -30,7 +30,7 @@ export function whatToChange(
           ? `Start from an adapter of a lower rank than ${trained.r}.`
           : trained.kind === 'lora'
             ? `Lower lora.r (${trained.r}) or name fewer target_modules.`
-            : 'Train an adapter instead of every weight.'
+            : 'Set finetuning_type: lora, which trains an adapter instead of every weight.'
     },
     {
       bytes: bytes.weights + bytes.copies + bytes['head chunk'],

@@ -1,6 +1,7 @@
 /**
- * Merged models: base and adapter as one GGUF that every llama.cpp program loads by itself. Matrices become F16, BF16 or
- * F32 (a quantised base is dequantised first, so that the adapter is not rounded away), vectors stay as they are.
+ * Merged models: base and adapter as one GGUF that every llama.cpp program loads by itself; or a model alone in another type.
+ * Matrices become F16, BF16 or F32 (a quantised base is dequantised first, so that the adapter is not rounded away), vectors
+ * stay as they are; all of an F32 file is F32.
  */
 import { closeSync, fsyncSync, openSync, rmSync, statSync, writeSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
@@ -8,6 +9,7 @@ import type { MergeType, Quantization } from '../../shared/export-types.ts'
 import type { Adapter } from './adapter.ts'
 import type { Backend } from './backend.ts'
 import { Held, Owned } from './ffi/owned.ts'
+import type { Model } from './model.ts'
 import { copyMetadata, setValue } from './gguf-writer.ts'
 import { TensorPool, TYPE } from './tensor.ts'
 import { isMatrix, WeightRows } from './weight-rows.ts'
@@ -50,23 +52,33 @@ export function usualMergeType(adapter: Adapter): MergeType {
 
 export type MergeOptions = {
   readonly type: MergeType
-  /** The new `general.name`. */
-  readonly name: string
+  /** The new `general.name`; left out, it stays. */
+  readonly name?: string
+  /** Nothing is said of the type, and nothing is taken away that another type may make untrue. */
+  readonly keepsMetadata?: boolean
   /** Awaited between pieces of work: to let the event loop turn, to report, to stop by throwing. */
   readonly between: (done: number, of: number) => Promise<void>
 }
 
+/** Writes the merged model: see `writeInType`. */
+export const writeMerged = (adapter: Adapter, path: string, options: MergeOptions): Promise<void> =>
+  writeInType(adapter.model, adapter, path, options)
+
 /**
- * Writes the merged model, a few rows in memory at a time. Throws AppError('disk') when the file cannot be written, AppError
+ * Writes a model, with an adapter merged into it where one is given, a few rows in memory at a time. Throws AppError('disk') when the file cannot be written, AppError
  * ('model') when a weight does not fit into the type; nothing is left behind then.
  */
-export async function writeMerged(adapter: Adapter, path: string, options: MergeOptions): Promise<void> {
-  const { backend, info } = adapter.model
+export async function writeInType(
+  { backend, info }: Pick<Model, 'backend' | 'info'>,
+  adapter: Adapter | null,
+  path: string,
+  options: MergeOptions
+): Promise<void> {
   const wanted = TYPE[options.type]
   const all = [...info.tensors].map(([name, tensor]) => ({
     name,
     tensor,
-    type: isMatrix(tensor) ? wanted : tensor.type
+    type: isMatrix(tensor) || options.type === 'F32' ? wanted : tensor.type
   }))
   const held = new Held()
   let file: number | undefined
@@ -78,9 +90,12 @@ export async function writeMerged(adapter: Adapter, path: string, options: Merge
     )
     const { ggml } = backend.native
     copyMetadata(backend, info.path, gguf.handle)
-    for (const key of FOREIGN_KEYS) ggml.gguf_remove_key(gguf.handle, key)
-    setValue(backend, gguf.handle, 'general.name', { kind: 'text', value: options.name })
-    setValue(backend, gguf.handle, 'general.file_type', { kind: 'u32', value: FILE_TYPE[options.type] })
+    if (!options.keepsMetadata) {
+      for (const key of FOREIGN_KEYS) ggml.gguf_remove_key(gguf.handle, key)
+      setValue(backend, gguf.handle, 'general.file_type', { kind: 'u32', value: FILE_TYPE[options.type] })
+    }
+    if (options.name !== undefined)
+      setValue(backend, gguf.handle, 'general.name', { kind: 'text', value: options.name })
     for (const { name, tensor, type } of all) {
       const { ptr } = pool.add(type, ...tensor.ne) // described only: the pool is never given memory
       ggml.set_name(ptr, name)

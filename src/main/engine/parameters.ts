@@ -10,12 +10,12 @@ import type { Norm } from './blocks/norm.ts'
 import { orDispose } from './ffi/owned.ts'
 import type { Graph } from './graph.ts'
 import type { Model } from './model.ts'
-import { AppError } from '../../shared/errors.ts'
 import { TrainedRows } from './trained-rows.ts'
 import { TensorPool, TYPE } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 import { WeightCopies } from './weight-copies.ts'
 import type { Transposes } from './weight-copies.ts'
+import { requireF32 } from './whole-model.ts'
 
 /** One trained tensor. `group` chooses its learning rate: LoRA+ gives `b` a higher one. */
 export type Parameter = {
@@ -71,15 +71,7 @@ export class Parameters {
     const names = [...model.info.tensors.keys()]
     const weights =
       trained.kind === 'full' ? names.filter((name) => model.optionalWeight(name) !== null && !isRopeFactors(name)) : []
-    for (const name of weights) {
-      if (model.weight(name).type !== TYPE.F32) {
-        throw new AppError(
-          'model',
-          `${model.info.path}: ${name} is not F32`,
-          'Full-parameter training needs an F32 base; use LoRA, or convert it.'
-        )
-      }
-    }
+    if (trained.kind === 'full') requireF32(model.info, (type) => backend.native.ggml.type_name(type).toUpperCase())
     const tokenIndices = trained.kind === 'adapter' ? (options.tokenIndices ?? []) : []
     const rows = tokenIndices.length > 0 ? new TrainedRows(model, tokenIndices) : null
     const values: { name: string; group: Parameter['group']; value: Tensor }[] =

@@ -8,6 +8,7 @@ import { noMemory } from './no-memory.ts'
 import { Owned } from './ffi/owned.ts'
 import type { Native } from './ffi/libraries.ts'
 import type { Pointer } from './ffi/structs.ts'
+import { readWhole } from '../files/whole-file.ts'
 
 export const TYPE = {
   F32: 0,
@@ -169,4 +170,26 @@ export function readBytes(backend: Backend, t: Tensor): Uint8Array {
   const out = new Uint8Array(backend.native.ggml.nbytes(t.ptr))
   backend.native.ggml.backend_tensor_get(t.ptr, out, 0, out.byteLength)
   return out
+}
+
+/** A tensor's bytes from first to last, at most `size` at a time. */
+export function* readPieces(backend: Backend, t: Tensor, size: number): Generator<Uint8Array> {
+  const { ggml } = backend.native
+  const bytes = ggml.nbytes(t.ptr)
+  for (let at = 0; at < bytes; at += size) {
+    const piece = new Uint8Array(Math.min(size, bytes - at))
+    ggml.backend_tensor_get(t.ptr, piece, at, piece.length)
+    yield piece
+  }
+}
+
+/** Fills a tensor from an open file, at most `size` bytes at a time. Throws AppError('model') when the file ends before that. */
+export function writeFrom(backend: Backend, t: Tensor, file: number, offset: number, path: string, size: number): void {
+  const { ggml } = backend.native
+  const bytes = ggml.nbytes(t.ptr)
+  for (let at = 0; at < bytes; at += size) {
+    const piece = new Uint8Array(Math.min(size, bytes - at))
+    readWhole(file, piece, offset + at, path)
+    ggml.backend_tensor_set(t.ptr, piece, at, piece.length)
+  }
 }

@@ -15,6 +15,9 @@ export type Answering = {
   readonly cacheType?: CacheType | undefined
 }
 
+/** What a plan needs of a model: nothing that is loaded. */
+export type PlannedModel = Pick<Model, 'backend' | 'config' | 'info'>
+
 export type AnsweringPlan = {
   readonly width: number
   readonly cacheType: CacheType
@@ -29,7 +32,7 @@ export type AnsweringPlan = {
  * would fit otherwise. Loads nothing. Throws AppError('recipe') where the cache asked for cannot hold the base's heads.
  */
 export function planAnswering(
-  { backend, config, info }: Pick<Model, 'backend' | 'config' | 'info'>,
+  { backend, config, info }: PlannedModel,
   { count, contextTokens, ...asked }: Answering,
   limitMiB?: number
 ): AnsweringPlan {
@@ -49,6 +52,25 @@ export function planAnswering(
   }
   const totalBytes = Object.values(bytes).reduce((sum, it) => sum + it, 0)
   return { width, cacheType, bytes, totalBytes, limitBytes, fits: totalBytes <= limitBytes }
+}
+
+/**
+ * The plan of models that answer one after another: a width and a cache that fit each, since all must answer alike, and the
+ * bytes of the one that takes most.
+ */
+export function planAnsweringInTurn(
+  models: readonly PlannedModel[],
+  asked: Answering,
+  limitMiB?: number
+): AnsweringPlan {
+  const each = models.map((model) => planAnswering(model, asked, limitMiB))
+  const same = {
+    ...asked,
+    width: Math.min(...each.map(({ width }) => width)),
+    cacheType: each.some(({ cacheType }) => cacheType === 'q8_0') ? 'q8_0' : 'f16'
+  } as const
+  const plans = models.map((model) => planAnswering(model, same, limitMiB))
+  return plans.reduce((most, plan) => (plan.totalBytes > most.totalBytes ? plan : most))
 }
 
 /** Throws AppError('memory') with the setting to change when the plan does not fit. */

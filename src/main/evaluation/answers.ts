@@ -5,7 +5,6 @@
  */
 import { appendFileSync, existsSync, rmSync, truncateSync } from 'node:fs'
 import type { StopReason, Verdict } from '../../shared/task.ts'
-import type { Adapter } from '../engine/adapter.ts'
 import type { Prompted } from '../policy/tasksets.ts'
 import type { ThinkTags } from '../reasoning/trace.ts'
 import { fullLines } from './json-lines.ts'
@@ -31,8 +30,7 @@ export type Answer = {
   readonly tags?: ThinkTags
 }
 
-/** Null adapter: the base alone. */
-export type Policy = { readonly name: string; readonly adapter: Adapter | null }
+export type Policy = { readonly name: string }
 export type Taskset = { readonly name: string; readonly questions: readonly Prompted[] }
 
 /** Answers that are sampled and kept together; all by one policy on one taskset. */

@@ -8,21 +8,18 @@ import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
-import { loadAdapter } from '../engine/adapter.ts'
-import type { Adapter } from '../engine/adapter.ts'
 import { Held } from '../engine/ffi/owned.ts'
-import { loadModel } from '../engine/model.ts'
 import { openDevice } from '../engine/open-device.ts'
-import { Sampler } from '../engine/sampler.ts'
 import { resumedThreads } from '../engine/threads.ts'
+import { loadVocabulary } from '../engine/vocabulary-file.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import { loadTasks } from '../policy/tasksets.ts'
-import { planAnswering, requireAnswering } from './answering-memory.ts'
+import { planAnsweringInTurn, requireAnswering } from './answering-memory.ts'
 import { appendAnswers, forgetAnswers, keptAnswers } from './answers.ts'
-import type { Policy } from './answers.ts'
 import { environmentRecord } from './environment.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { askableTaskset, blocksFor, evaluatePolicies, refuseStopped } from './measure.ts'
+import { PolicyModels, policyHeaders } from './policy-models.ts'
 import { reportData, writeReport } from './report.ts'
 import { summarise } from './report/summary.ts'
 import { stageResults, summaryLines, typicalTraces } from './results.ts'
@@ -48,19 +45,14 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const warn = (text: string): void => emit({ kind: 'log', level: 'warn', text })
     const threads = resumedThreads(recipe.threads, earlier?.threads, warn)
     const backend = held.own(await openDevice({ device: recipe.device, threads, emit }))
-    const model = held.own(await loadModel(recipe.base, backend, { packed: true }))
-    const dialogue = dialogueOf(model.vocabulary)
+    const answering = recipe.max_prompt_length + recipe.max_completion_length
+    const headers = await policyHeaders(recipe, backend, answering)
+    const dialogue = dialogueOf(held.own(await loadVocabulary(recipe.base, backend)).vocabulary)
     await nextTurn() // loading kept the loop from hearing a cancel
     refuseStopped(signal)
     const systemMessage = recipe.system_message ?? dialogue.systemMessage
     const asking = { dialogue, systemMessage, maxPromptTokens: recipe.max_prompt_length, warn }
     const tasksets = tasks.map(({ name, tasks: some }) => askableTaskset(name, some, asking))
-    const policies: Policy[] = []
-    for (const { name, adapter } of recipe.policies) {
-      const loaded: Adapter | null = adapter === undefined ? null : held.own(await loadAdapter(model, adapter))
-      policies.push({ name, adapter: loaded })
-    }
-
     const questions = tasksets.flatMap((taskset) => taskset.questions)
     const longest = questions.reduce((most, { prompt }) => Math.max(most, prompt.length), 0)
     const contextTokens = longest + recipe.max_completion_length
@@ -71,12 +63,13 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
       width: earlier?.width ?? recipe.rollout_width,
       cacheType: earlier?.cacheType ?? recipe.cache_type
     }
-    const plan = planAnswering(model, asked, recipe.memory_limit_mib)
+    const plan = planAnsweringInTurn(headers, asked, recipe.memory_limit_mib)
     requireAnswering(plan, recipe)
     const { width, cacheType } = plan
-    const sampler = held.own(new Sampler(model, { width, contextTokens, cacheType }))
-    const { runs, seed, sampling, lenient } = recipe
+    const models = held.own(new PolicyModels(recipe, backend, { width, contextTokens, cacheType }))
+    const { policies, runs, seed, sampling, lenient } = recipe
     const measurement = { policies, tasksets, runs, seed, sampling, lenient, maxTokens: recipe.max_completion_length }
+    if (!earlier) await models.use(policies[0]!.name) // what cannot be loaded is refused before anything is written
 
     mkdirSync(runDir, { recursive: true })
     const path = join(runDir, ANSWERS_FILE)
@@ -103,7 +96,7 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     emit({ kind: 'log', level: 'info', text: kept.length > 0 ? `${text}; ${kept.length} are there already` : text })
     emit({ kind: 'phase', name: 'answering' })
     const onBlock = (answers: Parameters<typeof appendAnswers>[1]): void => appendAnswers(path, answers)
-    const answers = await evaluatePolicies(measurement, { sampler, dialogue, emit, signal, kept, onBlock })
+    const answers = await evaluatePolicies(measurement, { models, dialogue, emit, signal, kept, onBlock })
 
     const results = stageResults(answers)
     keepResults(runDir, { results, traces: typicalTraces(answers, tasks) })

@@ -20,8 +20,10 @@ export function fingerprintOf(recipe: EvaluateRecipe): string {
   const { output_dir: _, device: __, ...settings } = recipe
   const hash = createHash('sha256').update(JSON.stringify(settings))
   addBase(hash, recipe.base)
-  for (const { adapter } of recipe.policies)
+  for (const { adapter, base } of recipe.policies) {
     for (const file of adapter === undefined ? [] : adapterFiles(adapter)) hash.update(readFileSync(file))
+    if (base !== undefined) addBase(hash, base)
+  }
   return hash.digest('hex')
 }
 

@@ -2,11 +2,11 @@
  * Measuring policies: every policy answers every question in every run, and each answer is graded. The seed of an answer
  * names run and task and never the policy, so that policies are compared on the same luck.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
 import type { Emit } from '../../shared/event.ts'
 import type { SamplingSettings } from '../../shared/recipe.ts'
 import type { Rollout, Task } from '../../shared/task.ts'
-import type { Sampler } from '../engine/sampler.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import { promptedTasks } from '../policy/tasksets.ts'
 import type { Prompted, Prompting } from '../policy/tasksets.ts'
@@ -16,6 +16,7 @@ import { blocksOf } from './answers.ts'
 import type { Answer, Block, Policy, Taskset } from './answers.ts'
 import { equalityProcess } from './equality-process.ts'
 import type { EqualityProcess } from './equality-process.ts'
+import type { PolicyModels } from './policy-models.ts'
 import { answerMetrics } from './results.ts'
 import { THINK_TAGS } from '../reasoning/trace.ts'
 
@@ -30,8 +31,8 @@ export type Measurement = {
 }
 
 export type Means = {
-  /** Of the model that all policies share. Its width is part of the result: another one may round differently. */
-  readonly sampler: Sampler
+  /** Their width is part of the result: another one may round differently. */
+  readonly models: Pick<PolicyModels, 'width' | 'use'>
   readonly dialogue: Dialogue
   readonly emit: Emit
   readonly signal: AbortSignal
@@ -54,7 +55,7 @@ export const blocksFor = ({ policies, tasksets, runs }: Measurement, width: numb
  */
 export async function evaluatePolicies(measurement: Measurement, means: Means): Promise<readonly Answer[]> {
   const { policies, tasksets, runs, seed } = measurement
-  const { sampler, dialogue, emit, signal, kept = [], onBlock } = means
+  const { models, dialogue, emit, signal, kept = [], onBlock } = means
   const all = [...kept]
   const total = policies.length * runs * tasksets.reduce((sum, { questions }) => sum + questions.length, 0)
   const equality = equalityProcess()
@@ -64,13 +65,16 @@ export async function evaluatePolicies(measurement: Measurement, means: Means): 
     let skip = kept.length
     /** Of the pair that is being answered: what was sampled and graded now, not before a stop. */
     let pace = { tokens: 0, seconds: 0 }
-    for (const block of blocksFor(measurement, sampler.width)) {
+    for (const block of blocksFor(measurement, models.width)) {
       if (skip >= block.asked.length) {
         skip -= block.asked.length
         continue
       }
       refuseStopped(signal)
       const { policy, taskset, asked, from } = block
+      const { sampler, adapter } = await models.use(policy.name)
+      await nextTurn() // loading kept the loop from hearing a cancel
+      refuseStopped(signal)
       const label = `${policy.name} on ${taskset.name}`
       const of = runs * taskset.questions.length
       const before = all.length
@@ -79,7 +83,7 @@ export async function evaluatePolicies(measurement: Measurement, means: Means): 
       const { groups: sampled } = await sampler.generate(groups, {
         sampling: measurement.sampling,
         maxTokens: measurement.maxTokens,
-        adapter: policy.adapter,
+        adapter,
         signal,
         onProgress: (done, _ofBlock, tokens) => {
           const rate = (tokens * 1000) / (performance.now() - started)

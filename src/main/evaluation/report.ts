@@ -7,6 +7,7 @@ import { basename, join } from 'node:path'
 import { parse } from 'yaml'
 import { AppError } from '../../shared/errors.ts'
 import type { RunEvent } from '../../shared/event.ts'
+import { ADAPTER_FILE, MODEL_FILE } from '../../shared/trained-file.ts'
 import type { JobFunction } from '../../shared/worker-contract.ts'
 import { environmentRecord } from './environment.ts'
 import { fullLines } from './json-lines.ts'
@@ -36,7 +37,7 @@ export function writeReport(folder: string, data: ReportData): { markdown: strin
 type Settings = {
   readonly kind?: unknown
   readonly seed?: unknown
-  readonly policies?: readonly { readonly name: string; readonly adapter?: string }[]
+  readonly policies?: readonly { readonly name: string; readonly adapter?: string; readonly base?: string }[]
 }
 
 /** Everything a report needs, read from the folder of one run. Throws AppError('data') when there is nothing to report. */
@@ -50,12 +51,13 @@ export function reportData(folder: string): ReportData {
   if (kept.results.length === 0 && curves.length === 0)
     throw new AppError('data', `${folder} holds nothing to report yet`, 'Continue the run, or name another folder.')
   const tasksets = [...new Set(kept.results.map(({ taskset }) => taskset))]
-  const measured = (settings.policies ?? []).map(({ name, adapter }) => ({
+  const measured = (settings.policies ?? []).map(({ name, adapter, base }) => ({
     name,
-    ...(adapter !== undefined && { adapter })
+    ...(adapter !== undefined && { adapter }),
+    ...(base !== undefined && { model: base })
   }))
-  const adapter = join(folder, 'adapter.gguf')
-  const trained = { name: kind, ...(existsSync(adapter) && { adapter }) }
+  const [adapter, model] = [join(folder, ADAPTER_FILE), join(folder, MODEL_FILE)]
+  const trained = { name: kind, ...(existsSync(adapter) && { adapter }), ...(existsSync(model) && { model }) }
   const stages = [...measured, ...(curves.length > 0 ? [trained] : [])]
   const origin = originOf(folder)
   return {

@@ -1,5 +1,5 @@
 /** Files that are there whole or not at all, and reads that give all that was asked for. */
-import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { AppError } from '../../shared/errors.ts'
 import { DISK_ERRORS } from './disk-errors.ts'
 
@@ -81,5 +81,15 @@ export async function appearsWhole(path: string, write: (temporary: string) => P
       'Nothing was written. Check that the folder exists and that the disk has room.',
       { cause }
     )
+  }
+}
+
+/** Writes a new file, piece after piece. */
+export function writePieces(path: string, pieces: Iterable<Uint8Array>): void {
+  const file = openSync(path, 'wx')
+  try {
+    for (const piece of pieces) for (let at = 0; at < piece.length;) at += writeSync(file, piece, at)
+  } finally {
+    closeSync(file)
   }
 }

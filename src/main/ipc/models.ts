@@ -3,6 +3,7 @@ import { existsSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import type { AdapterFile, ModelFile } from '../../shared/contract/models.ts'
+import { ADAPTER_FILE } from '../../shared/trained-file.ts'
 import { readHeader } from '../data/models/header.ts'
 import type { HeaderFacts } from '../data/models/header.ts'
 import { places, scan } from '../data/models/scan.ts'
@@ -11,7 +12,7 @@ import type { RunRow } from '../data/store/runs.ts'
 import type { Calls } from './calls.ts'
 import type { Host } from './host.ts'
 import { bundledBase } from './recipe-presets.ts'
-import { placesOf } from './run-folder.ts'
+import { placesOf, trainedIn } from './run-folder.ts'
 import { newJob } from './run-start.ts'
 import { summaryOf } from './run-summary.ts'
 
@@ -48,16 +49,18 @@ export function modelCalls(host: Host): Calls<'models'> {
 
   return {
     list: async () => {
-      const files = found()
+      const own = trainedByRuns(host)
+      const models = own.filter(({ whole }) => whole).map(({ path, name }) => fileAt(path, name, 'trained here'))
+      const files = [...found(), ...models]
       const read: { file: FoundFile; known: Known }[] = []
       for (const file of files) read.push({ file, known: await factsOf(file) })
-      const own = adaptersOfRuns(host)
       const loose = read
         .filter(
           ({ known: { facts }, file }) => facts?.kind === 'adapter' && !own.some(({ path }) => path === file.path)
         )
         .map(({ file }) => ({
           path: file.path,
+          whole: false,
           name: file.name,
           bytes: file.bytes,
           run: null,
@@ -74,7 +77,12 @@ export function modelCalls(host: Host): Calls<'models'> {
     },
     inspect: async ({ path }) => {
       if (!existsSync(path)) throw new AppError('model', `there is no such file: ${path}`, 'Look at the list again.')
-      const file = found().find((one) => one.path === path) ?? fileAt(path, basename(path, '.gguf'), dirname(path))
+      const trained = (): FoundFile | undefined => {
+        const made = trainedByRuns(host).find((one) => one.path === path)
+        return made && fileAt(path, made.name, 'trained here')
+      }
+      const file =
+        found().find((one) => one.path === path) ?? trained() ?? fileAt(path, basename(path, '.gguf'), dirname(path))
       const { details } = await readHeader(path)
       return { model: modelOf(file, await factsOf(file)), ...(await details()) }
     },
@@ -122,17 +130,17 @@ function modelOf(file: FoundFile, { facts, problem }: Known): ModelFile {
   }
 }
 
-/** The adapters that runs left, newest first, each with the names from its base to itself. */
-function adaptersOfRuns(host: Host): AdapterFile[] {
+/** The adapters and models that runs left, newest first, each with the names from its base to itself. */
+function trainedByRuns(host: Host): AdapterFile[] {
   const { rows } = host.store.runs.list({ offset: 0, limit: 10_000, search: '', trashed: false })
   const made = rows.flatMap((row) =>
     placesOf(row).flatMap(({ name, folder }) => {
-      const path = join(folder, 'adapter.gguf')
-      if (!existsSync(path)) return []
+      const trained = trainedIn(folder)
+      if (trained === null) return []
       return [
         {
           row,
-          path,
+          ...trained,
           stage: name,
           from: startOf(row, name),
           base: row.kind === 'demo' ? join(row.folder, 'base.gguf') : row.base
@@ -144,13 +152,16 @@ function adaptersOfRuns(host: Host): AdapterFile[] {
   type Made = (typeof made)[number]
   const label = ({ row, stage }: Made): string => (stage === '' ? row.name : `${row.name}: ${stage}`)
   const lineage = (one: Made, seen: readonly string[] = []): string[] => {
-    const parent = one.from === null || seen.includes(one.path) ? undefined : byPath.get(one.from)
+    // from an adapter, or on top of a model that was trained whole
+    const start = one.from ?? one.base
+    const parent = start === null || seen.includes(one.path) ? undefined : byPath.get(start)
     if (parent !== undefined) return [...lineage(parent, [...seen, one.path]), label(one)]
     const above = one.from === null ? [] : [basename(one.from)]
     return [...(one.base === null ? [] : [basename(one.base, '.gguf')]), ...above, label(one)]
   }
   return made.map((one) => ({
     path: one.path,
+    whole: one.whole,
     name: label(one),
     bytes: statSync(one.path).size,
     run: one.row.id,
@@ -161,7 +172,7 @@ function adaptersOfRuns(host: Host): AdapterFile[] {
 
 /** The adapter a run started from. */
 function startOf(row: RunRow, stage: string): string | null {
-  if (stage === 'grpo') return join(row.folder, '2-sft', 'adapter.gguf')
+  if (stage === 'grpo') return join(row.folder, '2-sft', ADAPTER_FILE)
   if (row.kind === 'demo') return null
   const { input } = JSON.parse(row.input) as { input: { recipe?: { adapter?: string } } }
   return input.recipe?.adapter ?? null

@@ -1,7 +1,7 @@
 /** The playground, saved traces, and the reward taken apart. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
-import { GrpoRecipe } from '../../shared/recipe.ts'
+import { GrpoSettings } from '../../shared/recipe.ts'
 import { readBaseFacts } from '../data/models/base-facts.ts'
 import { equalityProcess } from '../evaluation/equality-process.ts'
 import { groupAdvantages } from '../reasoning/advantage.ts'
@@ -89,5 +89,5 @@ export function playCalls(host: Host): Calls<'play'> {
   }
 }
 
-const shape = GrpoRecipe.shape
+const shape = GrpoSettings.shape
 const DEFAULTS = { std: shape.std.parse(undefined), std_epsilon: shape.std_epsilon.parse(undefined) }

@@ -98,18 +98,21 @@ const NO_RATE =
   'no run of this kind on this base and device was measured here, and doctor has not measured the machine (Settings)'
 const unknown = (why: string): PredictedTime => ({ seconds: null, source: 'unknown', why })
 
-/** The newest ended run of the same kind, base and device that told how fast it was. */
+/** The newest ended run of the same kind, base and device, training the same, that told how fast it was. */
 function lastMeasured(host: Host, recipe: Recipe): Measured | null {
   const { rows } = host.store.runs.list({ offset: 0, limit: 500, search: '', kind: recipe.kind, trashed: false })
   for (const row of rows) {
     if (row.state !== 'ended' || row.base !== recipe.base) continue
     const before = (JSON.parse(row.input) as { input: { recipe?: Recipe } }).input.recipe
-    if (before?.kind !== recipe.kind || before.device !== recipe.device) continue
+    if (before?.kind !== recipe.kind || before.device !== recipe.device || trains(before) !== trains(recipe)) continue
     const metrics = recipe.kind === 'evaluate' ? pairRates(host, row.number) : rates(host, row.number)
     if (metrics !== null) return { run: row.name, recipe: before, metrics }
   }
   return null
 }
+
+/** A step of every weight takes longer than one of an adapter. */
+const trains = (recipe: Recipe): string => ('finetuning_type' in recipe ? recipe.finetuning_type : '')
 
 function rates({ store }: Host, run: number): Measured['metrics'] | null {
   const lines = store.events.series(run, [...RATES], 500)

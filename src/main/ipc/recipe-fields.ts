@@ -45,6 +45,8 @@ function fieldOf(name: string, path: string, schema: JsonSchema, required: boole
     type,
     required: required && !(path in FILLED_IN),
     ...(schema.default !== undefined && type !== 'group' && { default: schema.default }),
+    ...pick(schema, 'defaultBy'),
+    ...pick(schema, 'onlyWith'),
     description,
     ...(report !== undefined && { report }),
     ...(choices !== undefined && { choices }),
@@ -52,6 +54,10 @@ function fieldOf(name: string, path: string, schema: JsonSchema, required: boole
     ...(type === 'group' && { fields: fieldsOf(schema, `${path}.`) })
   }
 }
+
+/** What a setting's schema says of others, if it does (`meta` of shared/recipe.ts). */
+const pick = <K extends 'defaultBy' | 'onlyWith'>(schema: JsonSchema, key: K): Pick<Field, K> =>
+  (schema[key] === undefined ? {} : { [key]: schema[key] }) as Pick<Field, K>
 
 function typeOf(name: string, schema: JsonSchema): Field['type'] {
   if (schema.type === 'object' && schema.properties !== undefined) return 'group'

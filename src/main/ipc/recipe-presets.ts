@@ -45,6 +45,7 @@ lora:
       yaml: `kind: sft
 base: ${quoted(base)}
 train: ${quoted(traces)}
+# finetuning_type: full # every weight, as the report: a small base in F32 (Models, Prepare), without the learning_rate below
 max_length: 4096 # the report trained at 32k; longer samples are dropped whole and listed
 packing: true
 num_train_epochs: 2 # report: about two passes

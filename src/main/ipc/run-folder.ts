@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'yaml'
 import type { Checkpoint, RunAdapter } from '../../shared/contract/runs.ts'
+import { ADAPTER_FILE, MODEL_FILE } from '../../shared/trained-file.ts'
 import type { RunRow } from '../data/store/runs.ts'
 
 type Place = { readonly name: string; readonly folder: string; readonly from: number }
@@ -18,6 +19,13 @@ export function placesOf(row: RunRow): readonly Place[] {
   ].filter(({ folder }) => existsSync(folder))
 }
 
+/** What training left in a folder; null where there is nothing yet. */
+export function trainedIn(folder: string): { readonly path: string; readonly whole: boolean } | null {
+  const [adapter, model] = [join(folder, ADAPTER_FILE), join(folder, MODEL_FILE)]
+  if (existsSync(adapter)) return { path: adapter, whole: false }
+  return existsSync(model) ? { path: model, whole: true } : null
+}
+
 export const checkpointsOf = (row: RunRow): Checkpoint[] => placesOf(row).flatMap(checkpointsIn)
 
 function checkpointsIn({ folder, from }: Place): Checkpoint[] {
@@ -26,14 +34,16 @@ function checkpointsIn({ folder, from }: Place): Checkpoint[] {
       const step = /^checkpoint-(\d+)$/.exec(name)?.[1]
       const path = join(folder, name)
       if (step === undefined || !existsSync(join(path, 'manifest.json'))) return []
-      const files = namesIn(path).map((file) => statSync(join(path, file)))
-      const adapter = join(path, 'adapter.gguf')
+      const files = namesIn(path)
+      const bytes = files.reduce((sum, file) => sum + statSync(join(path, file)).size, 0)
+      const there = (name: string): string | null => (files.includes(name) ? join(path, name) : null)
       return [
         {
           step: Number(step) + from,
           path,
-          adapter: existsSync(adapter) ? adapter : null,
-          bytes: files.reduce((sum, { size }) => sum + size, 0),
+          adapter: there(ADAPTER_FILE),
+          model: there(MODEL_FILE),
+          bytes,
           at: Math.round(statSync(join(path, 'manifest.json')).mtimeMs)
         }
       ]
@@ -41,19 +51,20 @@ function checkpointsIn({ folder, from }: Place): Checkpoint[] {
     .sort((a, b) => a.step - b.step)
 }
 
-/** The adapters in a run's folder: what its stages ended with, the last one first, then the checkpoints, newest first. */
+/** The adapters or models in a run's folder: what its stages ended with, the last one first, then the checkpoints, newest first. */
 export function adaptersOf(row: RunRow): (RunAdapter & { readonly folder: string })[] {
   const places = placesOf(row).toReversed()
   const ended = places.flatMap(({ name, folder }) => {
-    const path = join(folder, 'adapter.gguf')
-    return existsSync(path) ? [{ path, stage: name, step: null, folder }] : []
+    const made = trainedIn(folder)
+    return made === null ? [] : [{ ...made, stage: name, step: null, folder }]
   })
   const saved = places.flatMap((place) =>
     checkpointsIn(place)
       .toReversed()
-      .flatMap(({ adapter, step }) =>
-        adapter === null ? [] : [{ path: adapter, stage: place.name, step, folder: place.folder }]
-      )
+      .flatMap(({ adapter, model, step }) => {
+        const path = adapter ?? model
+        return path === null ? [] : [{ path, whole: adapter === null, stage: place.name, step, folder: place.folder }]
+      })
   )
   return [...ended, ...saved]
 }

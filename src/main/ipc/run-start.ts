@@ -1,7 +1,7 @@
 /** From what a person asks for to a row of the queue. */
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { z } from 'zod'
 import { AppError } from '../../shared/errors.ts'
 import type { contract } from '../../shared/contract/index.ts'
@@ -10,6 +10,7 @@ import type { InferSchemaOutput, ContractProcedure } from '@orpc/contract'
 import { JOB_INPUTS } from '../../shared/worker-contract.ts'
 import type { JobKind } from '../../shared/worker-contract.ts'
 import type { Device, Recipe } from '../../shared/recipe.ts'
+import { MODEL_FILE } from '../../shared/trained-file.ts'
 import { keepRecipe, occupied } from '../data/prepare/run-folder.ts'
 import type { NewRun, RunRow } from '../data/store/runs.ts'
 import type { Host } from './host.ts'
@@ -74,10 +75,8 @@ async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>):
   }
   const whole = onThisMachine(host, recipe)
   keepRecipe(whole)
-  const adapters =
-    'adapter' in recipe && recipe.adapter !== undefined
-      ? host.store.runs.byFolder(join(recipe.adapter, '..'))
-      : undefined
+  const start = ('adapter' in recipe ? recipe.adapter : undefined) ?? (isTrained(recipe.base) ? recipe.base : undefined)
+  const startedFrom = start === undefined ? undefined : host.store.runs.byFolder(dirname(start))
   return {
     id: idOf(),
     kind: recipe.kind,
@@ -86,7 +85,7 @@ async function startRecipe(host: Host, { yaml, name, parent }: Asked<'recipe'>):
     recipe: yaml,
     folder: recipe.output_dir,
     base: recipe.base,
-    parent: parent ?? adapters?.id ?? null,
+    parent: parent ?? startedFrom?.id ?? null,
     created_at: Date.now()
   }
 }
@@ -179,7 +178,10 @@ function refuseOccupied(folder: string): void {
   throw new AppError('usage', text, 'Name a folder that is new or empty, or leave it out.')
 }
 
+const isTrained = (base: string): boolean => basename(base) === MODEL_FILE
+
 function defaultName(kind: string, base: string): string {
   const words: Readonly<Record<string, string>> = { sft: 'SFT', grpo: 'GRPO', evaluate: 'Evaluation' }
-  return `${words[kind] ?? kind} of ${basename(base, '.gguf')}`
+  // every fully trained model has the same file name: its run's folder tells them apart
+  return `${words[kind] ?? kind} of ${isTrained(base) ? basename(dirname(base)) : basename(base, '.gguf')}`
 }

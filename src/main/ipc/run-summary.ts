@@ -1,5 +1,6 @@
 /** A run's row and what is momentary about it, as pages see it. */
 import type { RunState, RunSummary } from '../../shared/contract/runs.ts'
+import type { FinetuningType } from '../../shared/recipe.ts'
 import type { RunRow } from '../data/store/runs.ts'
 import type { Host } from './host.ts'
 
@@ -44,10 +45,17 @@ export function summaryOf(host: Host, row: RunRow): RunSummary {
     folder: row.folder,
     base: row.base,
     parent: row.parent,
+    whole: trainsWhole(row),
     adapter: row.kind === 'export' ? handedOver(row) : null,
     headline: JSON.parse(row.headline) as Record<string, number>,
     trashedAt: row.trashed_at
   }
+}
+
+function trainsWhole({ kind, input }: RunRow): boolean {
+  if (kind !== 'sft' && kind !== 'grpo') return false
+  const asked = JSON.parse(input) as { input: { recipe?: { finetuning_type?: FinetuningType } } }
+  return asked.input.recipe?.finetuning_type === 'full'
 }
 
 function handedOver({ input }: RunRow): string | null {

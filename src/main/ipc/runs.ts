@@ -47,7 +47,7 @@ export function runCalls(host: Host, read = evaluationReader(host)): Calls<'runs
         run: summaryOf(host, row),
         recipeYaml: recipeOf(row),
         checkpoints: checkpointsOf(row),
-        adapters: adaptersOf(row).map(({ path, stage, step }) => ({ path, stage, step })),
+        adapters: adaptersOf(row).map(({ path, whole, stage, step }) => ({ path, whole, stage, step })),
         planLines: plan?.kind === 'plan' ? [...plan.lines] : [],
         stages: Object.entries(JSON.parse(row.stages) as Record<string, number>).map(([name, after]) => ({
           name,

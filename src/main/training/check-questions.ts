@@ -25,9 +25,9 @@ export function promptsOf({ vocabulary, config }: Model, system: string): Int32A
   })
 }
 
-/** What comparing an adapter found, in words. */
-export function adapterSentence({ tokens, sameTokens, largest, mean, baseLargest, bound }: AdapterAgreement): string {
+/** What comparing a file with the policy's own weights found, in words. */
+export function exactSentence({ tokens, sameTokens, largest, mean, baseLargest, bound }: AdapterAgreement): string {
   const numbers = `${sameTokens} of ${tokens} greedy tokens are the same, raw logits differ by at most ${largest.toExponential(1)} (mean ${mean.toExponential(1)}, bound ${bound.toExponential(1)})`
-  const kernels = `; without any adapter the base alone differs by ${baseLargest.toExponential(1)} between the two programs' kernels`
+  const kernels = `; untrained, the base differs by ${baseLargest.toExponential(1)} between the two programs' kernels`
   return baseLargest > 0 ? numbers + kernels : numbers
 }

@@ -11,8 +11,8 @@ import type { Metrics } from '../../shared/event.ts'
 import { onDisk, syncFolder, writeAll } from './disk.ts'
 import type { Disk } from './disk.ts'
 
-/** File name (no folders) to content: adapter, optimizer, random state, data cursor. */
-export type CheckpointFiles = ReadonlyMap<string, Uint8Array | string>
+/** File name (no folders) to content: what is trained, optimizer, random state, data cursor. Large ones come in pieces. */
+export type CheckpointFiles = ReadonlyMap<string, Uint8Array | string | (() => Iterable<Uint8Array>)>
 
 export type CheckpointRecord = {
   readonly step: number
@@ -44,6 +44,8 @@ export type Checkpoint = {
   readonly manifest: Manifest
   /** Content of one of its files. Throws where there is none of that name. */
   read(name: string): Buffer
+  /** Where it is. Throws where there is none of that name. */
+  file(name: string): string
 }
 
 /** SHA-256 over a recipe's JSON with sorted keys: the same settings in another order are the same recipe. */
@@ -77,13 +79,12 @@ export function writeCheckpoint(
       const entries = [...files].map(([name, content]) => {
         if (name === MANIFEST || name !== name.replace(/[^\w.-]/g, ''))
           throw new Error(`not a checkpoint file name: ${name}`)
-        const bytes = typeof content === 'string' ? Buffer.from(content) : content
-        writeSynced(disk, join(partial, name), bytes)
-        return [name, { bytes: bytes.length, sha256: sha256(bytes) }] as const
+        const pieces = typeof content === 'function' ? content() : [bytesOf(content)]
+        return [name, writeSynced(disk, join(partial, name), pieces)] as const
       })
       const metrics = Object.fromEntries(Object.entries(about.metrics).filter(([, value]) => Number.isFinite(value)))
       const manifest: Manifest = { format: FORMAT, ...about, metrics, files: Object.fromEntries(entries) }
-      writeSynced(disk, join(partial, MANIFEST), Buffer.from(JSON.stringify(manifest, null, 2) + '\n'))
+      writeSynced(disk, join(partial, MANIFEST), [Buffer.from(JSON.stringify(manifest, null, 2) + '\n')])
       syncFolder(disk, partial)
       putInPlace(disk, partial, path)
     } catch (error) {
@@ -95,14 +96,27 @@ export function writeCheckpoint(
   })
 }
 
-function writeSynced(disk: Disk, path: string, bytes: Uint8Array): void {
+const bytesOf = (content: string | Uint8Array): Uint8Array =>
+  typeof content === 'string' ? Buffer.from(content) : content
+
+type Written = Manifest['files'][string]
+
+/** Gives the size and the hash of what was written. */
+function writeSynced(disk: Disk, path: string, pieces: Iterable<Uint8Array>): Written {
   const file = disk.openSync(path, 'wx')
+  const hash = createHash('sha256')
+  let bytes = 0
   try {
-    writeAll(disk, file, bytes)
+    for (const piece of pieces) {
+      writeAll(disk, file, piece)
+      hash.update(piece)
+      bytes += piece.length
+    }
     disk.fsyncSync(file)
   } finally {
     disk.closeSync(file)
   }
+  return { bytes, sha256: hash.digest('hex') }
 }
 
 /** A folder cannot be renamed over a full one: the old one steps aside, and back if the new one cannot take its place. */
@@ -119,7 +133,20 @@ function putInPlace(disk: Disk, partial: string, path: string): void {
   fs.rmSync(aside, { recursive: true, force: true })
 }
 
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+const HASHED_BYTES = 8 * 2 ** 20
+
+/** In pieces: the moments of a whole model may be larger than a buffer can be. */
+function sha256(path: string): string {
+  const hash = createHash('sha256')
+  const buffer = new Uint8Array(HASHED_BYTES)
+  const file = fs.openSync(path, 'r')
+  try {
+    for (let read = 1; read > 0;) hash.update(buffer.subarray(0, (read = fs.readSync(file, buffer))))
+  } finally {
+    fs.closeSync(file)
+  }
+  return hash.digest('hex')
+}
 
 /** Reads and verifies one checkpoint folder. Throws AppError('data') saying what is wrong with it. */
 export function openCheckpoint(path: string): Checkpoint {
@@ -131,16 +158,13 @@ export function openCheckpoint(path: string): Checkpoint {
     if (dirname(content) !== path || !fs.existsSync(content)) throw broken(`${name} is missing`)
     const size = fs.statSync(content).size
     if (size !== expected.bytes) throw broken(`${name} has ${size} bytes instead of ${expected.bytes}`)
-    if (sha256(fs.readFileSync(content)) !== expected.sha256) throw broken(`${name} is damaged`)
+    if (sha256(content) !== expected.sha256) throw broken(`${name} is damaged`)
   }
-  return {
-    path,
-    manifest,
-    read: (name) => {
-      if (!manifest.files[name]) throw broken(`holds no ${name}`)
-      return fs.readFileSync(join(path, name))
-    }
+  const file = (name: string): string => {
+    if (!manifest.files[name]) throw broken(`holds no ${name}`)
+    return join(path, name)
   }
+  return { path, manifest, file, read: (name) => fs.readFileSync(file(name)) }
 }
 
 export type Latest = {

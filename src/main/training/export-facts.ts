@@ -28,7 +28,7 @@ export type ScoreFacts = {
   /** Name of the folder with the evaluation. */
   readonly from: string
   readonly rows: readonly HeadlineRow[]
-  /** The stage whose adapter is the one exported, where the evaluation names it. */
+  /** The stage whose adapter or model is the one exported, where the evaluation names it. */
   readonly own: string | undefined
 }
 
@@ -72,13 +72,19 @@ export function lastEvaluation(runDir: string): { step: number; metrics: Metrics
   return readRunLog(runDir).findLast((event) => event.kind === 'evaluation')
 }
 
-/** The accuracies that an evaluation, or a job of several runs, measured. Throws AppError('usage') where there are none. */
-export function scoreFacts(folder: string, adapters: readonly string[]): ScoreFacts {
+/**
+ * The accuracies that an evaluation, or a job of several runs, measured; `trained`: paths of the adapter or model whose stage is
+ * to be named. Throws AppError('usage') where there are none.
+ */
+export function scoreFacts(folder: string, trained: readonly string[]): ScoreFacts {
   if (!existsSync(folder)) throw new AppError('usage', `no such run: ${folder}`, 'Name the folder of an evaluation.')
   const data = existsSync(join(folder, RECIPE_FILE)) ? reportData(folder) : composedReport(folder)
   if (data === null || data.results.length === 0)
     throw new AppError('usage', `${folder} holds no measured answers`, 'Name the folder of an evaluation that is done.')
-  const known = new Set(adapters.map((path) => resolve(path)))
-  const own = data.stages.find(({ adapter }) => adapter !== undefined && known.has(resolve(folder, adapter)))
+  const known = new Set(trained.map((path) => resolve(path)))
+  const own = data.stages.find(({ adapter, model }) => {
+    const path = adapter ?? model
+    return path !== undefined && known.has(resolve(folder, path))
+  })
   return { from: basename(folder), rows: summarise(data).headline, own: own?.name }
 }

@@ -1,4 +1,4 @@
-/** Merged and quantised models of an export, each loaded again and held against the policy before the next is made. */
+/** Models of an export in other types, merged where an adapter was trained, each loaded again and held against the policy before the next is made. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
@@ -9,7 +9,8 @@ import type { MergedAgreement, PolicyAnswer } from '../engine/agreement.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { readGguf } from '../engine/gguf.ts'
 import type { GgufInfo } from '../engine/gguf.ts'
-import { quantizeModel, writeMerged } from '../engine/merge.ts'
+import { quantizeModel, writeInType } from '../engine/merge.ts'
+import type { Model } from '../engine/model.ts'
 import type { LogitDifference } from '../engine/logit-difference.ts'
 import type { Stock } from '../engine/stock.ts'
 import { compareWeights, isMatrix, WeightRows } from '../engine/weight-rows.ts'
@@ -24,33 +25,44 @@ export type MergedFile = {
 }
 
 export type MergePlan = {
-  readonly adapter: Adapter
+  /** What the answers are of, by its file: a base with the adapter, or a model alone. */
+  readonly model: Pick<Model, 'backend' | 'info' | 'architecture' | 'config'>
+  readonly adapter: Adapter | null
   readonly answers: readonly PolicyAnswer[]
   readonly stock: Stock
   /** An existing folder. */
   readonly folder: string
-  /** `general.name` of the merged model. */
+  /** `general.name` of what is written. */
   readonly name: string
-  readonly type: MergeType
-  readonly quantize: readonly Quantization[]
   /** Awaited before each piece of work, under its name, and between its parts; throws to stop. */
   readonly step: (name: string) => void
   readonly between: () => Promise<void>
 }
 
-export const mergedName = (type: MergeType | Quantization): string => `merged-${type}.gguf`
+/** `merged-Q8_0.gguf`, or `model-Q8_0.gguf` of a model alone. */
+export const typedName = ({ adapter }: Pick<MergePlan, 'adapter'>, type: MergeType | Quantization): string =>
+  `${adapter ? 'merged' : 'model'}-${type}.gguf`
 
-/** Writes and checks `merged-TYPE.gguf` and one file for each quantisation. Throws AppError('export') on a mismatch. */
-export async function exportMerged(plan: MergePlan): Promise<MergedFile[]> {
-  const { adapter, folder, type, quantize, step, between } = plan
-  const merged = join(folder, mergedName(type))
-  step(`merging into ${type}`)
-  await writeMerged(adapter, merged, { type, name: plan.name, between })
-  const files = [await checked(plan, type, true)]
+/** Writes and checks the model in a floating-point type. Throws AppError('export') on a mismatch. */
+export async function exportTyped(plan: MergePlan, type: MergeType): Promise<MergedFile> {
+  const { model, adapter, folder, step, between } = plan
+  step(`${adapter ? 'merging' : 'writing'} into ${type}`)
+  await writeInType(model, adapter, join(folder, typedName(plan, type)), { type, name: plan.name, between })
+  return checked(plan, type, true)
+}
+
+/** Writes and checks one file for each quantisation of a file in the folder. Throws AppError('export') on a mismatch. */
+export async function exportQuantised(
+  plan: MergePlan,
+  from: string,
+  quantize: readonly Quantization[]
+): Promise<MergedFile[]> {
+  const files: MergedFile[] = []
   for (const quantization of quantize) {
-    step(`quantising to ${quantization}`)
-    await between()
-    await quantizeModel(adapter.model.backend, merged, join(folder, mergedName(quantization)), quantization)
+    plan.step(`quantising to ${quantization}`)
+    await plan.between()
+    const to = join(plan.folder, typedName(plan, quantization))
+    await quantizeModel(plan.model.backend, join(plan.folder, from), to, quantization)
     files.push(await checked(plan, quantization, false))
   }
   return files
@@ -59,8 +71,8 @@ export async function exportMerged(plan: MergePlan): Promise<MergedFile[]> {
 const matrixTypes = ({ tensors }: GgufInfo): number[] => [...tensors.values()].filter(isMatrix).map(({ type }) => type)
 
 async function checked(plan: MergePlan, type: MergeType | Quantization, strict: boolean): Promise<MergedFile> {
-  const { backend, info, architecture, config } = plan.adapter.model
-  const file = mergedName(type)
+  const { backend, info, architecture, config } = plan.model
+  const file = typedName(plan, type)
   const path = join(plan.folder, file)
   plan.step(`verifying ${type}`)
   const written = await readGguf(path)

@@ -1,11 +1,9 @@
 /**
  * Sharpening: a short GRPO run under the report's length-aware reward (report, section 4). Each step samples groups with
- * the present policy, scores them, turns rewards into advantages inside each group, and moves the adapter along them.
- * Sampler and trainer read the same weights and the same adapter, so nothing is copied between the phases.
+ * the present policy, scores them, turns rewards into advantages inside each group, and moves the adapter (or, as in the
+ * report, every weight) along them. Sampler and trainer read the same tensors, so nothing is copied between the phases.
  * Left out: a value model, a reward model, asynchronous rollouts.
  */
-import { copyFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { seeded } from '../../shared/random.ts'
 import type { Metrics } from '../../shared/event.ts'
 import type { GrpoRecipe } from '../../shared/recipe.ts'
@@ -27,13 +25,13 @@ import type { Group, Means, Sampled } from './rollouts.ts'
 import { rehearse, repeated } from './rehearsal.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
-import { openSession, stateOf } from './session.ts'
+import { openSession } from './session.ts'
 import type { PlanFirst } from './session.ts'
 import { stopReason, watch } from './stop-rules.ts'
 import type { Watched } from './stop-rules.ts'
 import { policyUpdate } from './policy-update.ts'
 import { samplerInTurn } from './sampler-in-turn.ts'
-import { ROWS_FILE, saveRows } from './token-rows.ts'
+import { stateOf } from './trained-files.ts'
 
 /** What a resumed run cannot derive from its step. */
 type State = { readonly cursor: number; readonly tokens: number; readonly skipped: number; readonly watched: Watched }
@@ -206,20 +204,11 @@ export const runGrpo: JobFunction<'grpo'> = async ({ recipe, resume }, { emit: t
       if (stopReason(state.watched)) run.save(step, metrics, files, score)
     }
     const stopped = stopReason(state.watched)
-    const path = join(runDir, 'adapter.gguf')
     // A policy that went wrong is not handed over: the best checkpoint by held-out score is, where there is one.
     const best = stopped ? bestCheckpoint(runDir) : undefined
-    if (best) session.rows?.restore(best.read(ROWS_FILE))
-    const rowLines = await saveRows(session.rows, recipe.base, runDir)
-    if (best) copyFileSync(join(best.path, 'adapter.gguf'), path)
-    else adapter.save(path)
+    const delivered = await session.deliver(runDir, best)
     run.finish(stopped ? 'stopped' : 'done', stopped ?? `trained ${recipe.max_steps} steps`)
-    const from = best ? ` (of step ${best.manifest.step}, the best by held-out score)` : ''
-    return {
-      adapter: path,
-      stopped,
-      lines: [...(stopped ? [`stopped early: ${stopped}`] : []), `adapter: ${path}${from}`, ...rowLines]
-    }
+    return { ...delivered, stopped, lines: [...(stopped ? [`stopped early: ${stopped}`] : []), ...delivered.lines] }
   } finally {
     held.dispose()
     run.close()

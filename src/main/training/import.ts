@@ -16,7 +16,7 @@ import { openStock } from '../engine/stock.ts'
 import type { Stock } from '../engine/stock.ts'
 import { partialOf, removeAbandoned } from '../files/partial.ts'
 import { REASONING_SYSTEM_MESSAGE } from '../reasoning/prompts.ts'
-import { adapterSentence, CHECKED_TOKENS, promptsOf } from './check-questions.ts'
+import { exactSentence, CHECKED_TOKENS, promptsOf } from './check-questions.ts'
 import { onDisk } from './disk.ts'
 
 export const runImport: JobFunction<'import'> = async ({ adapter: from, base, to, threads }, { emit, signal }) => {
@@ -47,7 +47,7 @@ export const runImport: JobFunction<'import'> = async ({ adapter: from, base, to
     const answers = await policyAnswers(model, adapter, prompts, CHECKED_TOKENS)
     stock = await openStock({ contextTokens: contextFor(prompts, CHECKED_TOKENS), threads: backend.threads })
     const agreement = await compareAdapter(stock, model, answers, partial)
-    const check = adapterSentence(agreement)
+    const check = exactSentence(agreement)
     if (!agreement.agrees)
       throw new AppError(
         'export',

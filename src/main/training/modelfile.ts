@@ -6,11 +6,8 @@
 import type { SamplingSettings } from '../../shared/recipe.ts'
 
 export type ModelfileFacts = {
-  /** Merged files in the export, the one to take first; none: the base with the adapter. */
-  readonly models: readonly string[]
-  /** The base's file name, for an export without a merged model. */
-  readonly base: string
-  readonly adapter: string
+  /** Whole models in the export, the one to take first; or the base's file name and the adapter's, where there is none. */
+  readonly from: { readonly models: readonly string[] } | { readonly base: string; readonly adapter: string }
   readonly system: string
   /** Texts that end a turn. */
   readonly stop: readonly string[]
@@ -21,17 +18,16 @@ export type ModelfileFacts = {
 }
 
 export function modelfile(facts: ModelfileFacts): string {
-  const { models, base, adapter, system, stop, sampling, contextTokens, hasChatTemplate } = facts
-  const [first, ...others] = models
+  const { from: what, system, stop, sampling, contextTokens, hasChatTemplate } = facts
   const from =
-    first === undefined
+    'base' in what
       ? [
           `# The adapter fits this base and no other. Put the base beside this file, or write its path.`,
-          `FROM ./${base}`,
-          `ADAPTER ./${adapter}`,
+          `FROM ./${what.base}`,
+          `ADAPTER ./${what.adapter}`,
           '# Ollama takes adapters for some architectures only; where it refuses this one, export with --merge.'
         ]
-      : [`FROM ./${first}`, ...others.map((file) => `# FROM ./${file}`)]
+      : what.models.map((file, i) => `${i === 0 ? '' : '# '}FROM ./${file}`)
   return `# ollama create my-model -f Modelfile && ollama run my-model
 ${from.join('\n')}
 

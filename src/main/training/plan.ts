@@ -1,7 +1,14 @@
 /** How a recipe uses memory, decided before anything runs and said in the run's first lines. */
 import { AppError } from '../../shared/errors.ts'
 import type { Emit } from '../../shared/event.ts'
-import type { CacheType, GrpoRecipe, LoraSettings, SftRecipe, TargetModule } from '../../shared/recipe.ts'
+import type {
+  CacheType,
+  FinetuningType,
+  GrpoRecipe,
+  LoraSettings,
+  SftRecipe,
+  TargetModule
+} from '../../shared/recipe.ts'
 import { architectureOf } from '../engine/arch/index.ts'
 import { modulesOf, targetModules } from '../engine/arch/targets.ts'
 import type { Backend } from '../engine/backend.ts'
@@ -14,6 +21,7 @@ import { deviceLine } from '../engine/open-device.ts'
 import type { PlannedTraining } from '../engine/layer-scratch.ts'
 import type { Model } from '../engine/model.ts'
 import { isPeftFolder, peftRank } from '../engine/peft.ts'
+import { requireTrainable } from '../engine/whole-model.ts'
 import {
   cacheBytes,
   cacheWithin,
@@ -69,14 +77,25 @@ export async function plannedModel(base: string, backend: Backend): Promise<Plan
   return { backend, info, ...architectureOf(info), sharesWeights: backend.native.internal !== null }
 }
 
+type TrainedRecipe = {
+  readonly adapter?: string | undefined
+  readonly lora: LoraSettings
+  readonly finetuning_type?: FinetuningType
+}
+
 /**
- * What a recipe trains, from headers: rank and targets of the adapter it starts from, else the recipe's; `note` says where
- * that is more than the run will take.
+ * What a recipe trains, from headers: every weight, where the base allows it; or an adapter with rank and targets of the adapter it starts from, else the recipe's; `note` says where
+ * that is more than the run will take. Throws AppError('model') for a base whose weights cannot be trained.
  */
 export async function trainedBy(
-  { architecture }: Pick<PlannedModel, 'architecture'>,
-  { adapter, lora }: { readonly adapter?: string | undefined; readonly lora: LoraSettings }
+  base: PlannedModel,
+  { adapter, lora, finetuning_type = 'lora' }: TrainedRecipe
 ): Promise<{ trained: PlannedTraining; note: readonly string[] }> {
+  if (finetuning_type === 'full') {
+    requireTrainable(base)
+    return { trained: { kind: 'full' }, note: [] }
+  }
+  const { architecture } = base
   if (adapter === undefined)
     return { trained: { kind: 'lora', r: lora.r, targets: targetModules(architecture, lora.target_modules) }, note: [] }
   const all = modulesOf(architecture)

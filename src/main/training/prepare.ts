@@ -1,24 +1,28 @@
 /**
  * A base made ready to be taught to think, as the report made Phi-4 (paper-facts 3.1, 3.4): two placeholder tokens become
- * think tokens, the context grows and RoPE's base with it, and the chat template says the fixed system message. The result
- * is a GGUF of its own; the base is never written to.
+ * think tokens, the context grows and RoPE's base with it, and the chat template says the fixed system message; or one in
+ * F32, so that every weight can be trained. The result is a GGUF of its own; the base is never written to.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
 import type { JobContext, JobFunction, JobInput } from '../../shared/worker-contract.ts'
 import { openBackend } from '../engine/backend.ts'
+import type { Backend } from '../engine/backend.ts'
 import type { BytePatch } from '../engine/derived-gguf.ts'
 import { deriveGguf, refuseTarget } from '../engine/derived-gguf.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { readGguf } from '../engine/gguf.ts'
 import type { GgufInfo } from '../engine/gguf.ts'
 import type { GgufValue } from '../engine/gguf-writer.ts'
+import { writeInType } from '../engine/merge.ts'
 import { loadModel } from '../engine/model.ts'
 import type { Model } from '../engine/model.ts'
 import { perplexityOf } from '../engine/perplexity.ts'
 import type { Perplexity } from '../engine/perplexity.ts'
 import { placeholders, planThinkTokens } from '../engine/prepare.ts'
 import type { Renamed } from '../engine/prepare.ts'
+import { TYPE } from '../engine/tensor.ts'
 import { PREPARED_KEYS } from '../engine/vocabulary.ts'
 import { reasoningTemplate } from '../policy/reasoning-template.ts'
 import { reasoningSystemMessage } from '../reasoning/prompts.ts'
@@ -55,17 +59,19 @@ export const runPrepare: JobFunction<'prepare'> = async (input, context) => {
     const info = await readGguf(base)
     refuse(info, input)
     const backend = held.own(openBackend(input.threads === undefined ? {} : { threads: input.threads }))
-    const model = held.own(await loadModel(base, backend))
+    const widens = input.f32 && !isF32(info)
+    const from = widens ? held.own(await widened(info, backend, input, context)).path : base
+    const model = held.own(await loadModel(from, backend))
     const thoughts = thinkChange(model, input, context)
     const changes = [thoughts, lengthChange(model, input), templateChange(model, input, thoughts, context)]
     const values = Object.assign({}, ...changes.map((change) => change.values)) as Change['values']
 
     emit({ kind: 'phase', name: 'perplexity of the base' })
-    const before = await perplexityOf(model, text, signal)
+    const before = widens ? await perplexityIn(base, backend, text, signal) : await perplexityOf(model, text, signal)
     emit({ kind: 'phase', name: 'writing' })
     let after: Perplexity | undefined
     const bytes = await deriveGguf({
-      from: base,
+      from,
       to,
       values,
       patches: changes.flatMap(({ patches }) => patches),
@@ -74,12 +80,7 @@ export const runPrepare: JobFunction<'prepare'> = async (input, context) => {
       onProgress: (done, of) => emit({ kind: 'progress', label: 'copying', done, of }),
       check: async (temporary) => {
         emit({ kind: 'phase', name: 'perplexity of what was written' })
-        const written = await loadModel(temporary, backend)
-        try {
-          after = await perplexityOf(written, text, signal)
-        } finally {
-          written.dispose()
-        }
+        after = await perplexityIn(temporary, backend, text, signal)
         if (!Number.isFinite(after.perplexity))
           throw new AppError(
             'model',
@@ -96,14 +97,18 @@ export const runPrepare: JobFunction<'prepare'> = async (input, context) => {
     return {
       to,
       bytes,
+      ...(widens && { f32: true }),
       ...(Object.assign({}, ...changes.map(({ facts }) => facts)) as object),
       perplexity: { before: before.perplexity, after: after!.perplexity, tokens: before.tokens },
       changed: { metadata: Object.keys(values), rows: changes.flatMap(({ patches }) => patches).length },
       lines: [
         `wrote ${to}`,
+        ...(widens ? ['every weight is in F32: the same numbers, with room for small changes'] : []),
         ...changes.flatMap(({ lines }) => lines),
         `perplexity on ${before.tokens} tokens of text: ${before.perplexity.toPrecision(5)} before, ${after!.perplexity.toPrecision(5)} after (${signed(ratio)})`,
-        `all else is the base's, byte by byte; changed: ${Object.keys(values).join(', ')}`
+        ...(Object.keys(values).length === 0
+          ? []
+          : [`all else is the base's${widens ? '' : ', byte by byte'}; changed: ${Object.keys(values).join(', ')}`])
       ]
     }
   } finally {
@@ -113,12 +118,49 @@ export const runPrepare: JobFunction<'prepare'> = async (input, context) => {
 
 const signed = (ratio: number): string => `${ratio < 1 ? '' : '+'}${((ratio - 1) * 100).toFixed(1)} %`
 
-function refuse(info: GgufInfo, { base, to, force, think, context, rope_factor, system_message }: Input): void {
-  if (think === undefined && context === undefined && rope_factor === undefined && system_message === undefined)
-    throw new AppError('usage', 'nothing to prepare', 'Give --think, --context, --rope-factor or --system-message.')
+function refuse(info: GgufInfo, { base, to, force, think, context, rope_factor, system_message, f32 }: Input): void {
+  if (think === undefined && context === undefined && rope_factor === undefined && system_message === undefined) {
+    if (f32 && isF32(info))
+      throw new AppError('usage', `every weight of ${base} is F32 already`, 'Nothing was written; use it as it is.')
+    if (!f32)
+      throw new AppError(
+        'usage',
+        'nothing to prepare',
+        'Give --think, --context, --rope-factor, --system-message or --f32.'
+      )
+  }
   if ((info.number('split.count') ?? 1) > 1)
     throw new AppError('model', `${base} is one of several parts`, 'Join them first: llama-gguf-split --merge.')
   refuseTarget(base, to, force)
+}
+
+const isF32 = ({ tensors }: GgufInfo): boolean => [...tensors.values()].every(({ type }) => type === TYPE.F32)
+
+/** The base in F32, in a file beside the target that is there until it is disposed of. */
+async function widened(
+  info: GgufInfo,
+  backend: Backend,
+  { to }: Input,
+  { emit, signal }: JobContext
+): Promise<{ path: string; dispose: () => void }> {
+  emit({ kind: 'phase', name: 'writing F32' })
+  const path = `${to}.${process.pid}.f32.part`
+  const between = async (done: number, of: number): Promise<void> => {
+    await nextTurn()
+    if (signal.aborted) throw new AppError('cancelled', 'stopped; nothing was written')
+    emit({ kind: 'progress', label: 'tensors', done, of })
+  }
+  await writeInType({ backend, info }, null, path, { type: 'F32', between })
+  return { path, dispose: () => rmSync(path, { force: true }) }
+}
+
+async function perplexityIn(path: string, backend: Backend, text: string, signal: AbortSignal): Promise<Perplexity> {
+  const model = await loadModel(path, backend)
+  try {
+    return await perplexityOf(model, text, signal)
+  } finally {
+    model.dispose()
+  }
 }
 
 function readText(path: string): string {

@@ -31,7 +31,8 @@ export type Sampled = {
 /** What sampling and scoring need that stays the same over a run. */
 export type Means = {
   readonly sampler: Pick<Sampler, 'generate'>
-  readonly adapter: Adapter
+  /** Null where the model itself is the policy. */
+  readonly adapter: Adapter | null
   readonly dialogue: Dialogue
   readonly symbolic: Symbolic
   readonly recipe: GrpoRecipe

@@ -1,9 +1,7 @@
-/** What a recipe trains with: device, base, adapter, trainer, optimizer; and their state in and out of a checkpoint. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+/** What a recipe trains with: device, base, adapter or every weight, trainer, optimizer; and their state in and out of a checkpoint. */
 import type { Emit } from '../../shared/event.ts'
-import type { Device, LoraSettings, OptimizerSettings } from '../../shared/recipe.ts'
+import { ADAPTER_FILE } from '../../shared/trained-file.ts'
+import type { Device, FinetuningType, LoraSettings, OptimizerSettings } from '../../shared/recipe.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { createAdapter, loadAdapter } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
@@ -16,18 +14,20 @@ import { openDevice } from '../engine/open-device.ts'
 import { AdamW } from '../engine/optimizer.ts'
 import { Parameters } from '../engine/parameters.ts'
 import { resumedThreads } from '../engine/threads.ts'
-import { readF32, write } from '../engine/tensor.ts'
-import type { TrainedRows } from '../engine/trained-rows.ts'
+import { elements } from '../engine/tensor.ts'
 import { Trainer } from '../engine/trainer.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import type { Dialogue } from '../policy/dialogue.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
 import { plannedModel, trainedBy } from './plan.ts'
 import type { PlannedModel } from './plan.ts'
-import { ROWS_FILE, tokenIndicesOf } from './token-rows.ts'
+import { tokenIndicesOf } from './token-rows.ts'
+import { adapterFiles, modelFiles, optimizerFiles, restoreOptimizer } from './trained-files.ts'
+import type { TrainedFiles } from './trained-files.ts'
 
 export type SessionRecipe = {
   readonly base: string
+  readonly finetuning_type: FinetuningType
   readonly adapter?: string | undefined
   readonly seed: number
   readonly device: Device
@@ -52,14 +52,15 @@ export type Session = {
   readonly backend: Backend
   readonly model: Model
   readonly dialogue: Dialogue
-  readonly adapter: Adapter
-  /** Rows of tokens that are trained with it; null when there are none. */
-  readonly rows: TrainedRows | null
+  /** What the policy is beside the base; null where every weight is trained: the model itself is the policy then. */
+  readonly adapter: Adapter | null
   readonly trainer: Trainer
   readonly optimizer: AdamW
   readonly plan: RunPlan
   /** Parameters, optimizer state and `state` as files of a checkpoint. */
   files(state: unknown): CheckpointFiles
+  /** Writes what was trained into the run's folder. */
+  readonly deliver: TrainedFiles['deliver']
   dispose(): void
 }
 
@@ -96,22 +97,18 @@ async function openInto(
   // before a byte of the weights: a base that has no room is refused with the setting to change
   const sketch = await plannedModel(recipe.base, backend)
   const planned = earlier ?? plan(sketch, (await trainedBy(sketch, recipe)).trained)
+  const isFull = recipe.finetuning_type === 'full'
   const trainsRows = recipe.lora.trainable_token_indices.length > 0
-  const model = held.own(
-    await loadModel(recipe.base, backend, {
-      writable: trainsRows,
-      packed: !trainsRows && planned.transposes === 'cached'
-    })
-  )
+  const writable = isFull || trainsRows
+  const packed = !writable && planned.transposes === 'cached'
+  const model = held.own(await loadModel(recipe.base, backend, { writable, packed }))
+  const adapter = isFull ? null : held.own(await startingAdapter(model, recipe, checkpoint))
   const tokenIndices = tokenIndicesOf(model.vocabulary, recipe.lora)
-  const start = checkpoint ? join(checkpoint.path, 'adapter.gguf') : recipe.adapter
-  const adapter = held.own(
-    start === undefined ? await createAdapter(model, recipe.lora, recipe.seed) : await loadAdapter(model, start)
-  )
   const { forward, transposes } = planned
-  const parameters = held.own(
-    new Parameters(model, { kind: 'adapter', adapter }, { forward, transposes, tokenIndices })
-  )
+  const trains = adapter ? ({ kind: 'adapter', adapter } as const) : ({ kind: 'full' } as const)
+  const parameters = held.own(new Parameters(model, trains, { forward, transposes, tokenIndices }))
+  const rows = parameters.rows?.trained ?? null
+  const trained = held.own(adapter ? adapterFiles(adapter, rows, recipe.base) : modelFiles(parameters))
   const trainer = held.own(new Trainer(parameters, planned, { temperature: recipe.sampling?.temperature ?? 1 }))
   const { optimizer: o } = recipe
   const optimizer = held.own(
@@ -123,9 +120,9 @@ async function openInto(
       maxGradNorm: o.max_grad_norm
     })
   )
-  const rows = parameters.rows?.trained ?? null
+  if (!adapter) emit({ kind: 'log', level: 'info', text: wholeWords(parameters) })
   if (checkpoint) {
-    rows?.restore(checkpoint.read(ROWS_FILE))
+    trained.restore(checkpoint)
     restoreOptimizer(parameters, optimizer, checkpoint)
   }
   return {
@@ -133,61 +130,30 @@ async function openInto(
     model,
     dialogue: dialogueOf(model.vocabulary),
     adapter,
-    rows,
     trainer,
     optimizer,
     plan: planned,
     files: (state) =>
-      new Map<string, Uint8Array | string>([
-        ['adapter.gguf', adapterBytes(adapter)],
-        ...(rows ? ([[ROWS_FILE, rows.dump()]] as const) : []),
-        ['optimizer.bin', optimizerBytes(parameters)],
-        ['plan.json', JSON.stringify({ ...planned, threads: backend.threads } satisfies KeptPlan)],
-        ['state.json', JSON.stringify({ optimizerSteps: optimizer.steps, state })]
+      new Map([
+        ...trained.kept(),
+        ...optimizerFiles(parameters, optimizer, state),
+        ['plan.json', JSON.stringify({ ...planned, threads: backend.threads } satisfies KeptPlan)]
       ]),
+    deliver: trained.deliver,
     dispose: () => held.dispose()
   }
 }
 
 type KeptPlan = RunPlan & { readonly threads?: number }
 
-/** The recipe's own state, as it was given to `files`. */
-export function stateOf<T>(checkpoint: Checkpoint): T {
-  return (JSON.parse(checkpoint.read('state.json').toString()) as { state: T }).state
+function wholeWords({ list }: Parameters): string {
+  const weights = list.reduce((sum, { value }) => sum + elements(value), 0)
+  const mib = (3 * 4 * weights) / 2 ** 20
+  return `all ${weights} weights are trained; with their moments a checkpoint takes ${mib.toFixed(0)} MiB`
 }
 
-function adapterBytes(adapter: Adapter): Uint8Array {
-  const folder = mkdtempSync(join(tmpdir(), 'reasonsmith-'))
-  try {
-    adapter.save(join(folder, 'adapter.gguf'))
-    return readFileSync(join(folder, 'adapter.gguf'))
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-/** First and second moments of every parameter, in order. */
-function optimizerBytes(parameters: Parameters): Uint8Array {
-  const { backend } = parameters.model
-  return Buffer.concat(
-    parameters.list
-      .flatMap(({ m, v }) => [m, v])
-      .map((moment) => {
-        const values = readF32(backend, moment)
-        return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-      })
-  )
-}
-
-function restoreOptimizer(parameters: Parameters, optimizer: AdamW, checkpoint: Checkpoint): void {
-  const bytes = checkpoint.read('optimizer.bin')
-  let at = 0
-  for (const { m, v } of parameters.list) {
-    for (const moment of [m, v]) {
-      const size = parameters.model.backend.native.ggml.nbytes(moment.ptr)
-      write(parameters.model.backend, moment, bytes.subarray(at, at + size))
-      at += size
-    }
-  }
-  optimizer.steps = (JSON.parse(checkpoint.read('state.json').toString()) as { optimizerSteps: number }).optimizerSteps
+/** The checkpoint's adapter, the one the recipe starts from, or a new one. */
+function startingAdapter(model: Model, recipe: SessionRecipe, checkpoint: Checkpoint | undefined): Promise<Adapter> {
+  const start = checkpoint?.file(ADAPTER_FILE) ?? recipe.adapter
+  return start === undefined ? createAdapter(model, recipe.lora, recipe.seed) : loadAdapter(model, start)
 }

@@ -1,9 +1,8 @@
 /**
- * Teaching: supervised fine-tuning of a LoRA adapter on think-tagged traces (report, section 3). The loss is the cross
- * entropy of the assistant's tokens, thought included; the prompt never trains.
- * Left out: the report trains every weight; data mixtures by cluster weights are made before, in the data file.
+ * Teaching: supervised fine-tuning on think-tagged traces (report, section 3), of a LoRA adapter or, as in the report, of
+ * every weight. The loss is the cross entropy of the assistant's tokens, thought included; the prompt never trains.
+ * Left out: data mixtures by cluster weights are made before, in the data file.
  */
-import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
 import { seeded } from '../../shared/random.ts'
@@ -26,9 +25,9 @@ import type { PlannedAnswers } from './plan.ts'
 import { rehearse } from './rehearsal.ts'
 import { openRun } from './run.ts'
 import { learningRate, scaledWarmup } from './schedule.ts'
-import { openSession, stateOf } from './session.ts'
+import { openSession } from './session.ts'
 import type { PlanFirst, Session } from './session.ts'
-import { saveRows } from './token-rows.ts'
+import { stateOf } from './trained-files.ts'
 
 /** What a resumed run cannot derive from its step: tokens so far, and how evaluations sample. */
 type State = { readonly tokens: number; readonly answersWidth?: number; readonly answersCache?: CacheType }
@@ -46,7 +45,7 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       return { ...plan.settings, peakBytes: plan.totalBytes }
     }
     const session = held.own(await openSession(recipe, planned, emit, run.checkpoint))
-    const { dialogue, trainer, optimizer, adapter } = session
+    const { dialogue, trainer, optimizer } = session
 
     // The lessons: every sample rendered and checked, long ones left out whole.
     emit({ kind: 'phase', name: 'checking samples' })
@@ -148,11 +147,9 @@ export const runSft: JobFunction<'sft'> = async ({ recipe, resume }, { emit: tel
       run.afterStep(step, metrics, files, score)
     }
 
-    const path = join(runDir, 'adapter.gguf')
-    const rowLines = await saveRows(session.rows, recipe.base, runDir)
-    adapter.save(path)
+    const delivered = await session.deliver(runDir)
     run.finish('done', `trained ${steps} steps`)
-    return { adapter: path, steps, lines: [`adapter: ${path}`, ...rowLines] }
+    return { ...delivered, steps }
   } finally {
     held.dispose()
     run.close()

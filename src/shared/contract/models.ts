@@ -23,13 +23,16 @@ export const ModelFile = z.object({
 })
 export type ModelFile = z.infer<typeof ModelFile>
 
+/** What a run trained, or an adapter that lies somewhere. */
 export const AdapterFile = z.object({
   path: HostPath,
+  /** A whole model, of which every weight was trained: `base` is what it started from, and it answers without it. */
+  whole: z.boolean(),
   name: z.string(),
   bytes: z.number(),
   run: RunId.nullable(),
   base: HostPath.nullable(),
-  /** Names from the base to this adapter: base, sft run, grpo run. */
+  /** Names from the base to this one: base, sft run, grpo run. */
   lineage: z.array(z.string())
 })
 export type AdapterFile = z.infer<typeof AdapterFile>

@@ -5,6 +5,9 @@ import { call, HostPath, Issue } from './call.ts'
 export const RECIPE_KINDS = ['sft', 'grpo', 'evaluate'] as const
 
 /** One setting of the form, made from the zod schema. Groups (`lora`) have `fields`. */
+/** Something by the name of another setting. */
+export type BySetting<T> = Readonly<Record<string, T>>
+
 export type Field = {
   /** Dotted, e.g. `optimizer.learning_rate`. */
   readonly path: string
@@ -13,6 +16,10 @@ export type Field = {
   readonly required: boolean
   /** Absent where the setting is optional without one. */
   readonly default?: unknown
+  /** Defaults that hang on another setting, by its value: `{ finetuning_type: { lora: 2e-4, full: 1e-5 } }`. */
+  readonly defaultBy?: BySetting<Readonly<Record<string, unknown>>> | undefined
+  /** It means nothing unless another setting has this value. */
+  readonly onlyWith?: BySetting<string> | undefined
   /** The explanation, with the report's value where it has one. */
   readonly description: string
   readonly report?: string | undefined

@@ -45,7 +45,9 @@ export const RunSummary = z.object({
   /** The folder with checkpoints, adapter, report. */
   folder: HostPath,
   base: HostPath.nullable(),
-  /** Run whose adapter this one started from, or hands over. */
+  /** Every weight is trained: it leaves a model instead of an adapter. */
+  whole: z.boolean(),
+  /** Run whose adapter or model this one started from, or hands over. */
   parent: RunId.nullable(),
   /** Of an export: the adapter that was chosen; null where the run's last one was taken unasked. */
   adapter: HostPath.nullable(),
@@ -67,14 +69,17 @@ export const Checkpoint = z.object({
   step: z.number().int(),
   path: HostPath,
   adapter: HostPath.nullable(),
+  /** Where every weight is trained. */
+  model: HostPath.nullable(),
   bytes: z.number(),
   at: Time
 })
 export type Checkpoint = z.infer<typeof Checkpoint>
 
-/** An adapter in a run's folder. */
+/** An adapter in a run's folder, or a whole model. */
 export const RunAdapter = z.object({
   path: HostPath,
+  whole: z.boolean(),
   /** Of a run of several stages (the demo): which one left it; else ''. */
   stage: z.string(),
   /** Of a checkpoint, counted over the whole run; null: what the stage ended with. */

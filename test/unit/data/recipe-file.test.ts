@@ -2,7 +2,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { stringify } from 'yaml'
+import { z } from 'zod'
 import { AppError } from '../../../src/shared/errors.ts'
+import { effectiveSettings } from '../../../src/shared/recipe.ts'
 import type { Recipe } from '../../../src/shared/recipe.ts'
 import { crossCheck } from '../../../src/main/data/prepare/recipe-checks.ts'
 import { parseRecipe, readRecipeFile, refuseImpossible } from '../../../src/main/data/prepare/recipe-file.ts'
@@ -93,6 +96,56 @@ describe('every problem names its line, its value and what is allowed', () => {
 
   test('all of them at once, in the order of the file’s checks', () => {
     expect(problems(`${SFT}seed: 1.5\nmax_length: 0\nnonsense: 1\n`)).toHaveLength(3)
+  })
+})
+
+describe('every weight', () => {
+  const FULL = 'finetuning_type: full\n'
+  const lora = 'belongs to finetuning_type: lora; leave it out with full, which trains every weight'
+  test.each<[string, string[]]>([
+    [`${SFT}${FULL}`, []],
+    [`${SFT}${FULL}lora: {r: 16, lora_alpha: 32}\n`, []], // what init writes
+    [`${SFT}${FULL}lora:\n  r: 8\n`, [`r.yaml:7: lora.r: 8: ${lora}`]],
+    [
+      `${SFT}${FULL}lora:\n  trainable_token_indices: ["<think>"]\n`,
+      [`r.yaml:7: lora.trainable_token_indices: ["<think>"]: ${lora}`]
+    ],
+    [
+      `${GRPO}${FULL}kl_target: base\nadapter: a.gguf\n`,
+      [
+        'r.yaml:8: adapter: "a.gguf": belongs to finetuning_type: lora; with full name what to start from as base (an adapter can be merged by "reasonsmith export --merge-type F32")',
+        'r.yaml:7: kl_target: "base": must be old with finetuning_type: full: training changes the base itself, so that none is left to compare with'
+      ]
+    ],
+    [`${GRPO}kl_target: base\n`, []],
+    [`${SFT}finetuning_type: freeze\n`, ['r.yaml:5: finetuning_type: "freeze": must be lora | full']]
+  ])('%j', (text, expected) => expect(problems(text)).toEqual(expected))
+
+  test('takes its rate from what is trained, and keeps one that is written', () => {
+    const rate = (text: string): unknown =>
+      (parseRecipe(text, 'r.yaml').recipe as { optimizer: { learning_rate: unknown } }).optimizer.learning_rate
+    expect([SFT, SFT + FULL, GRPO, GRPO + FULL].map(rate)).toEqual([2e-4, 1e-5, 2e-5, 5e-8])
+    expect(rate(`${SFT}${FULL}optimizer: {learning_rate: 0.5}\n`)).toBe(0.5)
+  })
+
+  test('needs a base in F32: the first weight that is none is named', () => {
+    const narrow = { tensor: 'token_embd.weight', type: 'F16' }
+    const file = parseRecipe(SFT + FULL, 'r.yaml')
+    expect(refusal(() => refuseImpossible(file, { narrow }))).toEqual([
+      expect.stringMatching(
+        /^r.yaml:5: finetuning_type: "full": must be lora on this base, whose token_embd.weight is F16.*prepare BASE --f32/
+      )
+    ])
+    expect(() => refuseImpossible(file, { narrow: null })).not.toThrow()
+    expect(() => refuseImpossible(parseRecipe(SFT, 'r.yaml'), { narrow })).not.toThrow()
+  })
+
+  test('a kept recipe says nothing of lora, and is read again', () => {
+    const file = parseRecipe(`${SFT}${FULL}`, '/r.yaml')
+    expect(effectiveSettings(file.recipe)).not.toHaveProperty('lora')
+    expect(parseRecipe(stringify(effectiveSettings(file.recipe)), '/r.yaml').recipe).toEqual(file.recipe)
+    const plain = parseRecipe(SFT, 'r.yaml').recipe
+    expect(effectiveSettings(plain)).toEqual(plain)
   })
 })
 
@@ -230,9 +283,19 @@ describe('the template', () => {
 
   test.each(kinds)('of %s has every key, optional ones commented out', (kind) => {
     const text = recipeTemplate(kind)
-    for (const key of Object.keys((TEMPLATES[kind].schema as unknown as { shape: object }).shape)) {
+    const { properties = {} } = z.toJSONSchema(TEMPLATES[kind].schema, { io: 'input' })
+    for (const key of Object.keys(properties)) {
       expect(text).toMatch(new RegExp(`^(# )?${key}:`, 'm'))
     }
+  })
+
+  test.each(['sft', 'grpo'] as const)('of %s holds with finetuning_type: full, its rate included', (kind) => {
+    const text = recipeTemplate(kind)
+    expect(text).toMatch(/# learning_rate: .*default: .* with lora \(ours\), .* with full \(the report’s\)/)
+    const full = text.replace('finetuning_type: lora', 'finetuning_type: full')
+    expect(full).not.toBe(text)
+    const { recipe } = parseRecipe(full, join('/', `${kind}.yaml`))
+    expect(recipe).toMatchObject({ optimizer: { learning_rate: { sft: 1e-5, grpo: 5e-8 }[kind] } })
   })
 
   test.each(kinds)('of %s says the range of what it offers', (kind) => {

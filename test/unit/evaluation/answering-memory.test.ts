@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { AppError } from '../../../src/shared/errors.ts'
-import { planAnswering, requireAnswering } from '../../../src/main/evaluation/answering-memory.ts'
+import { planAnswering, planAnsweringInTurn, requireAnswering } from '../../../src/main/evaluation/answering-memory.ts'
 import type { Answering } from '../../../src/main/evaluation/answering-memory.ts'
 import type { Model } from '../../../src/main/engine/model.ts'
 import { TYPE } from '../../../src/main/engine/tensor.ts'
@@ -44,6 +44,19 @@ test('the smaller cache comes where one answer would not fit otherwise, and wher
   expect(planAnswering(modelOf(100), long)).toMatchObject({ cacheType: 'q8_0', width: 1, fits: true })
   expect(planAnswering(modelOf(100, 16), long)).toMatchObject({ cacheType: 'f16', width: 1 })
   expect(() => planAnswering(modelOf(100, 16), { ...long, cacheType: 'q8_0' })).toThrow(/^cache_type is q8_0/)
+})
+
+test('of models that answer in turn the width is one that each has room for, and the bytes are the largest one’s', () => {
+  const [small, large] = [planAnswering(modelOf(100), asked), planAnswering(modelOf(600), asked)]
+  expect([small.width, large.width]).toEqual([49, 24])
+  expect(planAnsweringInTurn([modelOf(100), modelOf(600)], asked)).toEqual(large)
+  expect(planAnsweringInTurn([modelOf(600), modelOf(100)], asked)).toEqual(large)
+  expect(planAnsweringInTurn([modelOf(100)], asked)).toEqual(small)
+  const long = { ...asked, contextTokens: 256 * 60 } // the large one has room for Q8_0 only
+  expect(planAnsweringInTurn([modelOf(100)], { ...long, contextTokens: 256 * 30 }).cacheType).toBe('f16')
+  expect(planAnsweringInTurn([modelOf(100), modelOf(600)], { ...asked, contextTokens: 256 * 30 }).cacheType).toBe(
+    'q8_0'
+  )
 })
 
 test.each([

@@ -133,7 +133,7 @@ describe('kept answers', () => {
   afterEach(() => rmSync(folder, { recursive: true }))
 
   const questions = ['a', 'b', 'c'].map((id) => ({ task: task(id), prompt: new Int32Array() }))
-  const blocks = blocksOf([{ name: 'p', adapter: null }], [{ name: 'set', questions }], 2, 4)
+  const blocks = blocksOf([{ name: 'p' }], [{ name: 'set', questions }], 2, 4)
   const rows = [0, 1].flatMap((run) => ['a', 'b', 'c'].map((id) => answer('p', id, run, 'correct')))
 
   test('are cut into blocks run by run', () => {

@@ -27,7 +27,12 @@ describe('the form', () => {
   test('has every setting with its default, range and what the report had', () => {
     const fields = byPath('grpo')
     expect(fields.get('max_steps')).toMatchObject({ type: 'integer', default: 90, report: '90', required: false })
-    expect(fields.get('optimizer.learning_rate')).toMatchObject({ type: 'number', exclusiveMinimum: 0, default: 2e-5 })
+    expect(fields.get('optimizer.learning_rate')).toMatchObject({
+      type: 'number',
+      exclusiveMinimum: 0,
+      defaultBy: { finetuning_type: { lora: 2e-5, full: 5e-8 } }
+    })
+    expect(fields.get('lora')).toMatchObject({ onlyWith: { finetuning_type: 'lora' } })
     expect(fields.get('loss_type')).toMatchObject({ type: 'choice', choices: ['grpo', 'dapo', 'dr_grpo', 'bnpo'] })
     expect(fields.get('lora')).toMatchObject({ type: 'group' })
     expect(fields.get('lora.target_modules')).toMatchObject({ type: 'yaml', default: 'all-linear' })

@@ -10,7 +10,8 @@ import {
   MERGE_OPTIONS,
   OTHERS,
   toggled,
-  USUAL
+  USUAL,
+  WHOLE_OPTIONS
 } from '../../../src/renderer/pages/models/export-options.ts'
 import { fileWords, isModel } from '../../../src/renderer/pages/runs/export-files.ts'
 
@@ -28,11 +29,16 @@ test('types are chosen in their own order; what will be written is said', () => 
   expect(toggled(['Q8_0', 'Q4_K_M'], 'Q8_0', false)).toEqual(['Q4_K_M'])
   expect(filesSaid({ merge: 'BF16', quantize: ['Q4_K_M'] })).toMatch(/merged-BF16\.gguf, merged-Q4_K_M\.gguf/)
   expect(filesSaid({ merge: null, quantize: [] })).not.toMatch(/merged/)
+  expect(filesSaid({ merge: 'F16', quantize: ['Q8_0'] }, true)).toMatch(
+    /^model\.gguf, model-F16\.gguf, model-Q8_0\.gguf, a Modelfile/
+  )
+  expect(WHOLE_OPTIONS.map(({ value }) => value)).toEqual(['F16', 'BF16'])
   expect([bitsSaid('Q8_0'), bitsSaid('Q4_K_M')]).toEqual(['8.5 bits a weight', 'from 4.5 bits a weight'])
 })
 
 const adapter = (run: string | null, lineage: string[]) => ({
   path: `/${lineage.join('/')}`,
+  whole: false,
   name: 'x',
   bytes: 1,
   run,
@@ -52,7 +58,7 @@ test('an export stands under the adapter it was made of; one that names none und
 })
 
 test('the adapters of a run are named by stage and step', () => {
-  const made = (stage: string, step: number | null) => ({ path: `/${stage}${step}`, stage, step })
+  const made = (stage: string, step: number | null) => ({ path: `/${stage}${step}`, whole: false, stage, step })
   const labels = (...all: ReturnType<typeof made>[]): string[] => adapterOptions(all).map(({ label }) => label)
   expect(labels(made('grpo', null), made('sft', null), made('grpo', 40))).toEqual([
     'After GRPO',
@@ -68,6 +74,9 @@ test('each exported file says what it is for, and which of them answer by themse
     'peft',
     'merged-BF16.gguf',
     'merged-Q4_K_M.gguf',
+    'model.gguf',
+    'model-F16.gguf',
+    'model-Q8_0.gguf',
     'base.gguf',
     'Modelfile',
     'README.md'
@@ -75,5 +84,9 @@ test('each exported file says what it is for, and which of them answer by themse
   expect(names.map(fileWords).every((words) => words !== '')).toBe(true)
   expect(fileWords('merged-Q4_K_M.gguf')).toMatch(/quantised to Q4_K_M/)
   expect(fileWords('merged-BF16.gguf')).not.toMatch(/quantised/)
-  expect(names.filter(isModel)).toEqual(['merged-BF16.gguf', 'merged-Q4_K_M.gguf', 'base.gguf'])
+  expect(names.filter(isModel)).toEqual([
+    'merged-BF16.gguf', 'merged-Q4_K_M.gguf', 'model.gguf', 'model-F16.gguf', 'model-Q8_0.gguf', 'base.gguf'
+  ]) // prettier-ignore
+  expect(fileWords('model-F16.gguf')).not.toMatch(/quantised/)
+  expect(fileWords('model-Q8_0.gguf')).toMatch(/quantised to Q8_0/)
 })

@@ -6,7 +6,7 @@ import { distinctNames } from '../../../src/shared/distinct-names.ts'
 import { lengthCurves } from '../../../src/renderer/pages/evaluate/length-accuracy.ts'
 import { evaluateYaml, formProblem } from '../../../src/renderer/pages/evaluate/evaluate-recipe.ts'
 import { pText } from '../../../src/shared/p-text.ts'
-import { families } from '../../../src/renderer/pages/models/lineage.ts'
+import { families, policyOf } from '../../../src/renderer/pages/models/lineage.ts'
 import { roomFor, STRETCH } from '../../../src/renderer/pages/play/growing-text.ts'
 import { paragraphs } from '../../../src/renderer/pages/play/paragraphs.ts'
 import { readRewards } from '../../../src/renderer/pages/reward/group-rewards.ts'
@@ -51,7 +51,8 @@ const form = {
   base: '/m/base "x": y.gguf',
   policies: [
     { name: 'base', adapter: null },
-    { name: 'sft: 2', adapter: '/r/a.gguf' }
+    { name: 'sft: 2', adapter: '/r/a.gguf' },
+    { name: 'whole', adapter: null, base: '/r/model.gguf' }
   ],
   tasksets: [
     { name: 'held-out', source: { file: '/d/# odd.jsonl', format: 'auto' as const, skip: 0 } },
@@ -68,7 +69,11 @@ test('the evaluate form is a recipe the schema takes, odd names and paths too', 
   expect(formProblem(form)).toBeNull()
   const recipe = EvaluateRecipe.parse({ ...(parse(evaluateYaml(form)) as object), output_dir: 'x' })
   expect(recipe.base).toBe(form.base)
-  expect(recipe.policies).toEqual([{ name: 'base' }, { name: 'sft: 2', adapter: '/r/a.gguf' }])
+  expect(recipe.policies).toEqual([
+    { name: 'base' },
+    { name: 'sft: 2', adapter: '/r/a.gguf' },
+    { name: 'whole', base: '/r/model.gguf' }
+  ])
   expect(recipe.tasksets.map((one) => one.tasks)).toEqual(form.tasksets.map((one) => [one.source]))
   expect(recipe.sampling.temperature).toBe(0.8)
 })
@@ -83,6 +88,7 @@ test('the evaluate form says what is missing', () => {
 test('an adapter stands under the one it started from', () => {
   const adapter = (name: string, base: string | null, lineage: string[]) => ({
     path: `/${name}`,
+    whole: false,
     name,
     bytes: 1,
     run: null,
@@ -106,6 +112,14 @@ test('an adapter stands under the one it started from', () => {
     ],
     ['Base unknown', [['alien', 0]]]
   ])
+})
+
+test('a whole model answers alone, an adapter with its base', () => {
+  const made = { path: '/r/x.gguf', name: 'x', bytes: 1, run: 'r', base: '/m/b.gguf', lineage: [] }
+  expect(policyOf({ ...made, whole: true })).toEqual({ base: '/r/x.gguf', adapter: null })
+  expect(policyOf({ ...made, whole: false })).toEqual({ base: '/m/b.gguf', adapter: '/r/x.gguf' })
+  const titles = families([{ ...made, whole: false, base: '/runs/full/model.gguf' }]).map(({ title }) => title)
+  expect(titles).toEqual(['full/model.gguf'])
 })
 
 test('length curves: bins of equal count, none with few answers', () => {

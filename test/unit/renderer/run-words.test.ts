@@ -8,7 +8,8 @@ import type { SampleRow } from '../../../src/shared/event.ts'
 
 const run = (state: RunState): RunSummary => ({
   id: 'r', kind: 'grpo', name: 'Run', state, notes: '', tags: [], createdAt: 0, startedAt: 0, endedAt: state.kind === 'ended' ? 1000 : null,
-  folder: '/r', base: null, parent: null, adapter: null, headline: {}, trashedAt: null
+  folder: '/r', base: null, parent: null,
+  whole: false, adapter: null, headline: {}, trashedAt: null
 }) // prettier-ignore
 const running = {
   kind: 'running',

@@ -13,6 +13,7 @@ import { TARGET_MODULES } from '../../../src/shared/recipe.ts'
 import { DESCRIBED, settingWords } from '../../../src/renderer/pages/train/setting-words.ts'
 import { sections } from '../../../src/renderer/pages/train/sections.ts'
 import {
+  fieldsThatHold,
   isChanged,
   leaves,
   matchingFields,
@@ -56,6 +57,22 @@ const field = (over: Partial<Field>): Field => ({
   required: false,
   description: 'report: 90',
   ...over
+})
+
+test('what belongs to an adapter is hidden with finetuning_type: full, unless it is written; the rate’s default follows', () => {
+  const paths = (values: Record<string, unknown>): string[] =>
+    leaves(fieldsThatHold(recipeFields('sft'), values)).map(({ path }) => path)
+  const rate = (values: Record<string, unknown>): unknown =>
+    leaves(fieldsThatHold(recipeFields('sft'), values)).find(({ path }) => path === 'optimizer.learning_rate')?.default
+  const full = { finetuning_type: 'full' }
+  expect(paths({})).toEqual(leaves(recipeFields('sft')).map(({ path }) => path))
+  expect(paths({}).filter((path) => !paths(full).includes(path)).sort()).toEqual([
+    'adapter', 'lora.lora_alpha', 'lora.loraplus_lr_ratio', 'lora.r', 'lora.target_modules',
+    'lora.trainable_token_indices', 'lora.use_rslora'
+  ]) // prettier-ignore
+  expect(paths({ ...full, adapter: 'a.gguf' })).toContain('adapter')
+  expect(paths({ ...full, lora: { r: 8 } })).toContain('lora.r')
+  expect([rate({}), rate({ finetuning_type: 'lora' }), rate(full)]).toEqual([2e-4, 2e-4, 1e-5])
 })
 
 test('values are read and written by dotted paths; an emptied group goes', () => {

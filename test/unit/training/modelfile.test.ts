@@ -5,9 +5,7 @@ import { modelfile } from '../../../src/main/training/modelfile.ts'
 import type { ModelfileFacts } from '../../../src/main/training/modelfile.ts'
 
 const FACTS: ModelfileFacts = {
-  models: [],
-  base: 'base.gguf',
-  adapter: 'adapter.gguf',
+  from: { base: 'base.gguf', adapter: 'adapter.gguf' },
   system: 'Think first.\nThen answer.',
   stop: ['<|im_end|>'],
   sampling: AnsweringSettings.parse({}),
@@ -34,7 +32,7 @@ test('an adapter goes with its base', () => {
 })
 
 test('a merged model goes alone, the others stand by as comments', () => {
-  const text = modelfile({ ...FACTS, models: ['merged-Q8_0.gguf', 'merged-F16.gguf'] })
+  const text = modelfile({ ...FACTS, from: { models: ['merged-Q8_0.gguf', 'merged-F16.gguf'] } })
   expect(instructions(text)[0]).toBe('FROM ./merged-Q8_0.gguf')
   expect(text).toContain('\n# FROM ./merged-F16.gguf\n')
   expect(text).not.toContain('ADAPTER')

@@ -6,7 +6,7 @@ import type { BaseFacts } from '../prepare/recipe-checks.ts'
 
 /** Reads the facts a recipe is checked against; refuses a file that is no model or ends inside its tables. */
 export async function readBaseFacts(path: string): Promise<BaseFacts> {
-  const { readGgufFileInfo } = await import('node-llama-cpp')
+  const { readGgufFileInfo, GgmlType } = await import('node-llama-cpp')
   const refuse = (why: string, cause?: unknown): AppError =>
     new AppError('model', `${path} is not a GGUF model: ${why}`, 'if it was fetched, fetch it again', { cause })
   const info = await readGgufFileInfo(path, { logWarnings: false, sourceType: 'filesystem' }).catch(
@@ -20,7 +20,12 @@ export async function readBaseFacts(path: string): Promise<BaseFacts> {
   const ends = [info.infoEndOffset ?? 0, ...(info.fullTensorInfo ?? []).map((tensor) => Number(tensor.fileOffset) + 1)]
   if (typeof contextTokens !== 'number' || contextTokens < 1) throw refuse('it does not say how long its context is')
   if (ends.some((end) => end > size)) throw refuse('it is cut off')
-  return { contextTokens, headDim: headDimOf(info.architectureMetadata) }
+  const narrow = (info.fullTensorInfo ?? []).find(({ ggmlType }) => ggmlType !== GgmlType.F32)
+  return {
+    contextTokens,
+    headDim: headDimOf(info.architectureMetadata),
+    narrow: narrow ? { tensor: narrow.name, type: GgmlType[narrow.ggmlType] ?? `type ${narrow.ggmlType}` } : null
+  }
 }
 
 /** Elements of a head as llama.cpp reads them; undefined where the header does not say one number. */

@@ -2,6 +2,7 @@
  * Checks that need more than one key of a recipe, or a fact about the base. Pure: files and the GGUF are read elsewhere.
  * Rules are tables of `what must hold`; a broken one names the key to change.
  */
+import { LoraSettings } from '../../../shared/recipe.ts'
 import type { CacheType, EvaluateRecipe, GrpoRecipe, Recipe, SftRecipe } from '../../../shared/recipe.ts'
 import type { KeyPath, Problem } from './recipe-problems.ts'
 import { valueAt } from './recipe-problems.ts'
@@ -11,6 +12,8 @@ export type BaseFacts = {
   readonly contextTokens?: number | undefined
   /** Elements of one attention head. */
   readonly headDim?: number | undefined
+  /** Its first weight of another type than F32; null where all are. */
+  readonly narrow?: { readonly tensor: string; readonly type: string } | null | undefined
 }
 
 type Rule<R> = {
@@ -39,7 +42,35 @@ const cacheRule: Rule<{ cache_type?: CacheType | undefined }> = {
     `must be f16: q8_0 holds blocks of ${Q8_BLOCK} values, the heads of the base have ${headDim}`
 }
 
+type Training = SftRecipe | GrpoRecipe
+const isFull = ({ finetuning_type }: Training): boolean => finetuning_type === 'full'
+
+/** What stands in a recipe that says nothing of lora: `init` writes it out, so that it counts as not given. */
+const UNTOUCHED = LoraSettings.parse({})
+
+/** Rules of `finetuning_type: full`: what needs an adapter is refused, and a base whose weights cannot be changed in place. */
+const FULL_RULES: readonly Rule<Training>[] = [
+  {
+    path: ['finetuning_type'],
+    broken: (recipe, { narrow }) => isFull(recipe) && narrow !== null && narrow !== undefined,
+    allowed: (_recipe, { narrow }) =>
+      `must be lora on this base, whose ${narrow!.tensor} is ${narrow!.type}: full changes F32 weights in place; "reasonsmith prepare BASE --f32 --to BASE-f32.gguf" writes it in F32`
+  },
+  {
+    path: ['adapter'],
+    broken: (recipe) => isFull(recipe) && recipe.adapter !== undefined,
+    allowed: () =>
+      'belongs to finetuning_type: lora; with full name what to start from as base (an adapter can be merged by "reasonsmith export --merge-type F32")'
+  },
+  ...(Object.keys(UNTOUCHED) as (keyof LoraSettings)[]).map((key): Rule<Training> => ({
+    path: ['lora', key],
+    broken: (recipe) => isFull(recipe) && JSON.stringify(recipe.lora[key]) !== JSON.stringify(UNTOUCHED[key]),
+    allowed: () => 'belongs to finetuning_type: lora; leave it out with full, which trains every weight'
+  }))
+]
+
 const SFT_RULES: readonly Rule<SftRecipe>[] = [
+  ...FULL_RULES,
   cacheRule,
   {
     path: ['max_length'],
@@ -61,6 +92,12 @@ const SFT_RULES: readonly Rule<SftRecipe>[] = [
 const positiveLimit = (recipe: GrpoRecipe): number => recipe.reward.l_max ?? recipe.max_completion_length
 
 const GRPO_RULES: readonly Rule<GrpoRecipe>[] = [
+  ...FULL_RULES,
+  {
+    path: ['kl_target'],
+    broken: (recipe) => isFull(recipe) && recipe.kl_target === 'base',
+    allowed: () => 'must be old with finetuning_type: full: training changes the base itself, so that none is left to compare with' // prettier-ignore
+  },
   windowRule,
   cacheRule,
   {

@@ -16,7 +16,7 @@ const TASKS = { file: 'tasks.jsonl' }
 export const TEMPLATES: Readonly<Record<Recipe['kind'], Template>> = {
   sft: {
     schema: SftRecipe,
-    about: 'Teach: LoRA fine-tuning on traces, loss on the assistant’s tokens, thinking included.',
+    about: 'Teach: fine-tuning on traces, loss on the assistant’s tokens, thinking included.',
     required: { kind: 'sft', base: 'base.gguf', output_dir: 'runs/sft', train: 'train.jsonl' }
   },
   grpo: {
@@ -60,7 +60,9 @@ function keyLines(
     const one = property as JsonSchema
     const value = values[key]
     const comment = note(one, Object.hasOwn(required, key) && key !== 'kind')
-    if (value === undefined) return [`${indent}# ${key}:${comment}`]
+    // a default that hangs on another setting is filled in by the schema and would be untrue once that one changes
+    const open = one.default === undefined && !Object.hasOwn(required, key) && !isGroup(value)
+    if (value === undefined || open) return [`${indent}# ${key}:${comment}`]
     if (isGroup(value)) return [`${indent}${key}:${comment}`, ...keyLines(one, value, {}, `${indent}  `)]
     const [first = '', ...rest] = yamlLines(key, value)
     return [`${indent}${first}${comment}`, ...rest.map((line) => indent + line)]

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { AppError } from '../../../shared/errors.ts'
+import { effectiveSettings } from '../../../shared/recipe.ts'
 import type { Recipe } from '../../../shared/recipe.ts'
 import type { RecipeFile } from './recipe-file.ts'
 import { readRecipeFile } from './recipe-file.ts'
@@ -29,7 +30,7 @@ export function refuseOccupied({ recipe, refuse }: RecipeFile): void {
 /** Makes the folder and keeps the recipe in it, complete and with absolute paths, so that `resume` needs nothing else. */
 export function keepRecipe(recipe: Recipe): void {
   mkdirSync(recipe.output_dir, { recursive: true })
-  const text = `# The recipe of this run, every default written out.\n${stringify(recipe)}`
+  const text = `# The recipe of this run, every default written out.\n${stringify(effectiveSettings(recipe))}`
   writeWholeFiles(new Map([[join(recipe.output_dir, RECIPE), text]]))
 }
 

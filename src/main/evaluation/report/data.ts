@@ -9,8 +9,8 @@ export type ReportData = {
   readonly date: string
   /** The command that makes these numbers again. */
   readonly command: string
-  /** In the order of training; tests compare neighbours, and the last with the first. */
-  readonly stages: readonly { readonly name: string; readonly adapter?: string }[]
+  /** With what was trained: an adapter, or a whole model. In the order of training; tests compare neighbours, and the last with the first. */
+  readonly stages: readonly { readonly name: string; readonly adapter?: string; readonly model?: string }[]
   readonly results: readonly StageResult[]
   readonly curves: readonly Curve[]
   readonly traces: readonly TraceComparison[]

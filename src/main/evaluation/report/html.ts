@@ -150,9 +150,11 @@ function origin(data: ReportData): string {
     `<dl>${entries.map(([name, value]) => `<dt>${escape(name)}</dt><dd>${escape(value)}</dd>`).join('')}</dl>`
   const seeds = Object.entries(data.seeds).map(([name, seed]) => [name, String(seed)] as const)
   const adapters = data.stages.flatMap((stage) => (stage.adapter ? [[stage.name, stage.adapter] as const] : []))
+  const models = data.stages.flatMap((stage) => (stage.model ? [[stage.name, stage.model] as const] : []))
   return `<section><h2>Where the numbers come from</h2>
 <pre>${escape(data.command)}</pre>
 ${seeds.length > 0 ? `<h3>Seeds</h3>${list(seeds)}` : ''}
 ${adapters.length > 0 ? `<h3>Adapters</h3>${list(adapters)}` : ''}
+${models.length > 0 ? `<h3>Models</h3>${list(models)}` : ''}
 <h3>Machine and libraries</h3>${list(Object.entries(data.environment))}</section>`
 }

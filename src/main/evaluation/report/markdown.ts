@@ -31,6 +31,10 @@ export function reportMarkdown(data: ReportData): string {
       Object.fromEntries(data.stages.flatMap((stage) => (stage.adapter ? [[stage.name, stage.adapter]] : []))),
       'adapter of '
     ),
+    list(
+      Object.fromEntries(data.stages.flatMap((stage) => (stage.model ? [[stage.name, stage.model]] : []))),
+      'model of '
+    ),
     list(data.environment, '')
   ]
   return sections.filter((section) => section !== '').join('\n\n') + '\n'

@@ -3,7 +3,7 @@ import type { TaskSource } from '../../../shared/recipe.ts'
 
 export type EvaluateForm = {
   readonly base: string
-  readonly policies: readonly { readonly name: string; readonly adapter: string | null }[]
+  readonly policies: readonly { readonly name: string; readonly adapter: string | null; readonly base?: string }[]
   readonly tasksets: readonly { readonly name: string; readonly source: TaskSource }[]
   readonly runs: number
   readonly maxCompletionLength: number
@@ -29,9 +29,10 @@ export function formProblem(form: EvaluateForm): string | null {
 
 export function evaluateYaml(form: EvaluateForm): string {
   const text = (value: string): string => JSON.stringify(value)
-  const policies = form.policies.flatMap(({ name, adapter }) => [
+  const policies = form.policies.flatMap(({ name, adapter, base }) => [
     `  - name: ${text(name)}`,
-    ...(adapter === null ? [] : [`    adapter: ${text(adapter)}`])
+    ...(adapter === null ? [] : [`    adapter: ${text(adapter)}`]),
+    ...(base === undefined ? [] : [`    base: ${text(base)}`])
   ])
   const tasksets = form.tasksets.flatMap(({ name, source }) => [
     `  - name: ${text(name)}`,

@@ -52,13 +52,18 @@ export const jobOptions = ({ merge, quantize }: ExportChoice): Readonly<Record<s
   ...(quantize.length > 0 && { quantize: [...quantize] })
 })
 
-/** What will lie in the folder, as a sentence. */
-export function filesSaid({ merge, quantize }: ExportChoice): string {
+/** Of a whole model, which is written in F32 whatever is asked for. */
+export const WHOLE_OPTIONS = MERGE_OPTIONS.filter(({ value }) => value === 'F16' || value === 'BF16')
+
+/** What will lie in the folder, as a sentence; `whole`: of a model of which every weight was trained. */
+export function filesSaid({ merge, quantize }: ExportChoice, whole = false): string {
+  const named = (type: string): string => `${whole ? 'model' : 'merged'}-${type}.gguf`
   const models = [
-    ...(merge === null ? [] : [merge === 'auto' ? 'the merged model' : `merged-${merge}.gguf`]),
-    ...quantize.map((type) => `merged-${type}.gguf`)
+    ...(merge === null ? [] : [merge === 'auto' ? 'the merged model' : named(merge)]),
+    ...quantize.map(named)
   ]
-  return ['adapter.gguf', 'a PEFT folder', ...models, 'a Modelfile for Ollama', 'a model card'].join(', ') + '.'
+  const first = whole ? ['model.gguf'] : ['adapter.gguf', 'a PEFT folder']
+  return [...first, ...models, 'a Modelfile for Ollama', 'a model card'].join(', ') + '.'
 }
 
 /** An export that is asked for. `merge` opens it with a merged model already chosen; no `adapter`: the run's last one. */
@@ -71,7 +76,7 @@ export type ExportAsked = {
 
 const STAGE_WORDS: Readonly<Record<string, string>> = { sft: 'after SFT', grpo: 'after GRPO' }
 
-/** The adapters of a run as choices, the one it ended with first. */
+/** What a run trained as choices, what it ended with first. */
 export const adapterOptions = (
   adapters: readonly RunAdapter[]
 ): { readonly value: string; readonly label: string; readonly hint?: string }[] =>

@@ -1,7 +1,11 @@
 /** What is asked and with what: lives as long as the tab, so that a look at another page loses nothing. */
+import { MODEL_FILE } from '../../../shared/trained-file.ts'
 import { api } from '../../lib/api.ts'
 import { Conversation } from './conversation.svelte.ts'
 import type { Policy, Sampling } from './conversation.svelte.ts'
+
+/** Files that every run names alike are told apart by their folder. */
+const withFolder = (path: string): string => path.split(/[\\/]/).slice(-2).join('/')
 
 /** One of the one to three policies that answer. `adapter` '' is the base alone. */
 export type Seat = { base: string; adapter: string }
@@ -47,12 +51,8 @@ class PlaySession {
   readonly policies = $derived.by((): Policy[] => {
     const names = this.seats.map(({ base, adapter }) =>
       adapter === ''
-        ? fileName(base).replace(/\.gguf$/i, '')
-        : adapter
-            .split(/[\\/]/)
-            .slice(-2)
-            .join('/')
-            .replace(/\.gguf$/i, '')
+        ? (fileName(base) === MODEL_FILE ? withFolder(base) : fileName(base)).replace(/\.gguf$/i, '')
+        : withFolder(adapter).replace(/\.gguf$/i, '')
     )
     return this.seats.map(({ base, adapter }, i) => ({
       name: names.indexOf(names[i]!) === i ? names[i]! : `${names[i]!} (${i + 1})`,

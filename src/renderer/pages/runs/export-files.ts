@@ -5,6 +5,9 @@ const WORDS: readonly (readonly [RegExp, string | ((type: string) => string)])[]
   [/^peft$/, 'the adapter for Python: PEFT and Transformers'],
   [/^merged-(F16|BF16|F32)\.gguf$/, (type) => `base and adapter in one, ${type}: runs wherever GGUF runs`],
   [/^merged-(\w+)\.gguf$/, (type) => `base and adapter in one, quantised to ${type}`],
+  [/^model\.gguf$/, 'the whole model in F32, every weight trained: it needs no base'],
+  [/^model-(F16|BF16)\.gguf$/, (type) => `the whole model in ${type}: runs wherever GGUF runs`],
+  [/^model-(\w+)\.gguf$/, (type) => `the whole model, quantised to ${type}`],
   [/^base\.gguf$/, 'the base with its trained token rows; the adapter belongs to it'],
   [/^Modelfile$/, 'for Ollama: ollama create NAME -f Modelfile'],
   [/^README\.md$/, 'the model card: what it is, what it was trained on, how to load it']
@@ -20,4 +23,4 @@ export function fileWords(name: string): string {
 }
 
 /** A model that answers by itself. */
-export const isModel = (name: string): boolean => /^(merged-\w+|base)\.gguf$/.test(name)
+export const isModel = (name: string): boolean => /^(merged-\w+|model(-\w+)?|base)\.gguf$/.test(name)

@@ -42,7 +42,7 @@ const RULES: readonly Rule[] = [
     ],
     open: true
   },
-  { title: 'Adapter', says: 'what is trained of the model', names: ['lora'], open: false },
+  { title: 'What is trained', says: 'an adapter, or every weight', names: ['finetuning_type', 'lora'], open: false },
   { title: 'Optimizer', says: 'how fast it learns', names: ['optimizer'], open: false },
   {
     title: 'Reward',

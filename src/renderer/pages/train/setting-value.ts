@@ -23,6 +23,23 @@ export function withValue(values: Values, path: string, value: unknown): Values 
   return Object.hasOwn(values, key) ? { ...values, [key]: next } : { ...others, [key]: next }
 }
 
+/** The fields that mean something beside what is written, each with the default that holds then; a stray one that is written stays. */
+export function fieldsThatHold(fields: readonly Field[], values: Values | null): Field[] {
+  const all = leaves(fields)
+  const said = (name: string): unknown => valueAt(values, name) ?? all.find(({ path }) => path === name)?.default
+  const holds = ({ onlyWith, path }: Field): boolean =>
+    valueAt(values, path) !== undefined || Object.entries(onlyWith ?? {}).every(([name, value]) => said(name) === value)
+  const resolved = (field: Field): Field => {
+    const found = Object.entries(field.defaultBy ?? {}).map(([name, by]) => by[String(said(name))])
+    return {
+      ...field,
+      ...(found[0] !== undefined && { default: found[0] }),
+      ...(field.fields && { fields: field.fields.filter(holds).map(resolved) })
+    }
+  }
+  return fields.filter(holds).map(resolved)
+}
+
 /** Text typed into a field as the value it stands for; `value` null means: nothing is set, the default holds. */
 export type Parsed = { readonly value: unknown } | { readonly problem: string }
 

@@ -14,6 +14,7 @@ const WORDS: Readonly<Record<string, string>> = {
   eval_runs: 'times every held-out task is answered at a measurement',
   max_prompt_length: 'tokens; longer prompts are left out',
   max_completion_length: 'tokens of thought and answer together; what is longer is cut off',
+  finetuning_type: 'what training changes; full needs an F32 base and far more memory',
   'lora.r': 'rank of the adapter: a higher one can learn more and takes more memory',
   'lora.trainable_token_indices':
     'special tokens by their text, such as <think>, any token by its id: their rows of embedding and head are trained too, and the run then writes a base.gguf that holds them',
