@@ -1,4 +1,5 @@
 /** What a base must not have is refused by its name, from the header alone, before llama.cpp sees the file. */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { TargetModule } from '../../src/shared/recipe.ts'
@@ -33,6 +34,25 @@ const withTensor = (name: FamilyName, tensor: string): TinyFamily => {
   const family: TinyFamily = FAMILIES[name]
   return changed(name, { layer: (s) => ({ ...family.layer(s), [tensor]: [s.width] }) })
 }
+const withShape = (name: FamilyName, tensor: string, ne: readonly number[]): TinyFamily => {
+  const family: TinyFamily = FAMILIES[name]
+  return changed(name, { layer: (s) => ({ ...family.layer(s), [tensor]: ne }) })
+}
+/** Damaged or foreign headers, by a key of `llama`. */
+const REFUSED_NUMBERS: readonly (readonly [key: string, value: number, message: RegExp])[] = [
+  ['block_count', 0, /the key llama\.block_count is 0/],
+  ['block_count', 2 ** 31, /tensors for 2147483648 layers/],
+  ['embedding_length', 0, /the key llama\.embedding_length is 0/],
+  ['embedding_length', 128, /the tensor token_embd\.weight is 64 × 120, the file’s own settings make it 128 × 120/],
+  ['feed_forward_length', 0, /the key llama\.feed_forward_length is 0/],
+  ['attention.head_count', 0, /the key llama\.attention\.head_count is 0/],
+  ['attention.head_count', 8, /the tensor blk\.0\.attn_q\.weight is 64 × 64, .* make it 64 × 128/],
+  ['attention.head_count_kv', 0, /the key llama\.attention\.head_count_kv is 0/],
+  ['attention.head_count_kv', 3, /4 heads cannot share 3 heads of keys and values/],
+  ['attention.layer_norm_rms_epsilon', NaN, /the key llama\.attention\.layer_norm_rms_epsilon is NaN/],
+  ['rope.freq_base', 0, /the key llama\.rope\.freq_base is 0/],
+  ['rope.freq_base', NaN, /the key llama\.rope\.freq_base is NaN/]
+]
 const text = (value: string): GgufValue => ({ kind: 'text', value })
 
 describe('a base is refused for', () => {
@@ -78,6 +98,28 @@ describe('a base is refused for', () => {
       withKeys('llama', { 'llama.attention.head_count_kv': { kind: 'i32s', value: [2, 1] } }),
       /the key llama\.attention\.head_count_kv is missing, or differs by layer/
     ],
+    ...REFUSED_NUMBERS.map(([key, value, message]): [string, TinyFamily, RegExp] => [
+      `${key} ${value}`,
+      withKeys('llama', {
+        [`llama.${key}`]: Number.isInteger(value) && key !== 'rope.freq_base' ? u32(value) : { kind: 'f32', value }
+      }),
+      message
+    ]),
+    [
+      'a tensor of another shape than its settings say',
+      withShape('llama', 'attn_k.weight', [64, 16]),
+      /the tensor blk\.0\.attn_k\.weight is 64 × 16, the file’s own settings make it 64 × 32/
+    ],
+    [
+      'a norm of another shape',
+      withShape('qwen3', 'attn_q_norm.weight', [64]),
+      /the tensor blk\.0\.attn_q_norm\.weight is 64, the file’s own settings make it 16/
+    ],
+    [
+      'a bias of another shape',
+      withShape('qwen2', 'attn_q.bias', [32]),
+      /the tensor blk\.0\.attn_q\.bias is 32, the file’s own settings make it 64/
+    ],
     [
       'capped logits',
       withKeys('gemma3', { 'gemma3.final_logit_softcapping': { kind: 'f32', value: 30 } }),
@@ -112,6 +154,19 @@ describe('a base is refused for', () => {
     writeFamily(backend, path, changed('llama', {}), { type: MXFP4 })
     expect(Object.values(TYPE)).not.toContain(MXFP4)
     await expect(loadModel(path, backend)).rejects.toThrow(/token_embd\.weight is of ggml’s type 39/)
+  })
+
+  test('rows that are no whole number of blocks', async () => {
+    const backend = own.backend()
+    const path = join(folder, 'blocks.gguf')
+    writeFamily(backend, path, changed('llama', {}))
+    const bytes = readFileSync(path)
+    const name = 'blk.0.attn_q.weight'
+    const type = bytes.indexOf(name) + name.length + 4 + 2 * 8 // behind the number of dimensions and two of them
+    expect(bytes.readUInt32LE(type)).toBe(TYPE.F32)
+    bytes.writeUInt32LE(TYPE.Q2_K, type)
+    writeFileSync(path, bytes)
+    await expect(loadModel(path, backend)).rejects.toThrow(/blk\.0\.attn_q\.weight has rows of 64 values/)
   })
 })
 

@@ -55,6 +55,9 @@ export function dataBytes({ type, ne }: GgufTensor): number {
   return block ? (ne[0] * ne[1] * ne[2] * ne[3] * block[0]) / block[1] : 0
 }
 
+/** Quantised values stand in blocks, and a block never spans two rows. */
+export const hasWholeBlocks = ({ type, ne }: GgufTensor): boolean => ne[0] % (BLOCK[type]?.[1] ?? 1) === 0
+
 /** Reads header, metadata and tensor table. Throws AppError('model') for a missing, foreign or truncated file. */
 export async function readGguf(path: string): Promise<GgufInfo> {
   if (!existsSync(path)) throw new AppError('model', `${path}: there is no such file`, 'Check the path.')

@@ -5,6 +5,7 @@
 import { readdirSync, rmSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { isRunning } from './processes.ts'
 
 /** With the machine's name: on a shared disk the processes of another one cannot be asked after. */
 const end = (pid: string | number): string => `.${hostname()}.${pid}.partial`
@@ -38,15 +39,4 @@ function removeFrom(folder: string, isMeant: (name: string) => boolean): string[
   const paths = abandoned.map((name) => join(folder, name))
   for (const path of paths) rmSync(path, { recursive: true, force: true })
   return paths
-}
-
-/** Another process; one that may not be signalled runs. */
-function isRunning(pid: number): boolean {
-  if (pid === process.pid) return false
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
-  }
 }

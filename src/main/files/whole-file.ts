@@ -21,13 +21,21 @@ export function writeWholeFile(path: string, write: (temporary: string) => void)
     syncAndRename(temporary, path)
   } catch (cause) {
     rmSync(temporary, { force: true })
+    const why = refusal(cause)
     throw new AppError(
       'disk',
-      `${path} could not be written`,
+      `${path} could not be written${why === undefined ? '' : `: ${why}`}`,
       'Check that the folder exists and that the disk has room.',
       { cause }
     )
   }
+}
+
+/** What the system said, in words; undefined for an error that is not the system's. */
+function refusal(cause: unknown): string | undefined {
+  const { code, message } = cause as NodeJS.ErrnoException
+  if (code === undefined || !/^E[A-Z]+$/.test(code)) return undefined
+  return code === 'ENOENT' ? 'no such folder' : (DISK_ERRORS[code] ?? message)
 }
 
 /** Writes all of them beside their places first. Throws AppError('disk') and leaves nothing of any. */
@@ -73,11 +81,11 @@ export async function appearsWhole(path: string, write: (temporary: string) => P
     syncAndRename(temporary, path)
   } catch (cause) {
     rmSync(temporary, { force: true })
-    const code = (cause as NodeJS.ErrnoException).code
-    if (cause instanceof AppError || code === undefined || !/^E[A-Z]+$/.test(code)) throw cause
+    const why = refusal(cause)
+    if (cause instanceof AppError || why === undefined) throw cause
     throw new AppError(
       'disk',
-      `${path} could not be written: ${(code === 'ENOENT' ? 'no such folder' : DISK_ERRORS[code]) ?? (cause as Error).message}`,
+      `${path} could not be written: ${why}`,
       'Nothing was written. Check that the folder exists and that the disk has room.',
       { cause }
     )

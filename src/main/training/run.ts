@@ -2,13 +2,15 @@
  * The frame of a run: its log, its checkpoints by step and by wall time, the non-finite steps in a row, its end. A recipe
  * calls it between steps and stays a page about training.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import type { Emit, Metrics, RunEvent } from '../../shared/event.ts'
 import { bestCheckpoint, latestCheckpoint, pruneCheckpoints, recipeHash, writeCheckpoint } from './checkpoint.ts'
 import type { Checkpoint, CheckpointFiles } from './checkpoint.ts'
+import { holdFolder } from '../files/held-folder.ts'
 import { writeWholeFile } from '../files/whole-file.ts'
+import { onDisk } from './disk.ts'
 import { openRunLog } from './run-log.ts'
 import { stringify } from 'yaml'
 
@@ -50,9 +52,21 @@ export type Run = {
   close(): void
 }
 
-/** Opens a run folder. Throws AppError('training') when it holds a run of another recipe. */
-export function openRun({ recipe, folder, resume, emit: tell, signal, endAfterStep }: RunOptions): Run {
-  mkdirSync(folder, { recursive: true })
+/**
+ * Opens a run folder. Throws AppError('training') when it holds a run of another recipe, AppError('disk') while another
+ * process writes it.
+ */
+export function openRun(options: RunOptions): Run {
+  const release = onDisk(`opening ${options.folder}`, () => holdFolder(options.folder))
+  try {
+    return openHeld(options, release)
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+function openHeld({ recipe, folder, resume, emit: tell, signal, endAfterStep }: RunOptions, release: () => void): Run {
   const { output_dir: _, ...content } = recipe // a run may be moved
   const hash = recipeHash(content)
   const { checkpoint, skipped } = resume ? latestCheckpoint(folder) : { checkpoint: undefined, skipped: [] }
@@ -142,7 +156,10 @@ export function openRun({ recipe, folder, resume, emit: tell, signal, endAfterSt
       if (asked) throw new AppError('cancelled', `stopped after step ${step}; everything up to it is saved`)
     },
     finish: (how, reason) => emit({ kind: 'end', how, reason }),
-    close: () => log.close()
+    close: () => {
+      log.close()
+      release()
+    }
   }
 }
 

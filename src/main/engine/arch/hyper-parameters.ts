@@ -32,31 +32,41 @@ export function hyperParameters(info: GgufInfo, family: Family): ModelConfig {
   const number = (key: string): number | undefined => info.number(`${name}.${key}`)
   const required = (key: string): number =>
     number(key) ?? refuse(info, `the key ${name}.${key} is missing, or differs by layer`)
+  const count = (key: string): number => {
+    const value = required(key)
+    return Number.isInteger(value) && value > 0 ? value : refuse(info, `the key ${name}.${key} is ${value}`)
+  }
 
   if ((number('expert_count') ?? 0) > 0) refuse(info, 'mixture-of-experts models cannot be trained')
-  const width = required('embedding_length')
-  const heads = required('attention.head_count')
-  const keyHeads = info.has(`${name}.attention.head_count_kv`) ? required('attention.head_count_kv') : heads
+  const layers = count('block_count')
+  if (layers > info.tensors.size) refuse(info, `it has ${info.tensors.size} tensors for ${layers} layers`)
+  const width = count('embedding_length')
+  const heads = count('attention.head_count')
+  const keyHeads = info.has(`${name}.attention.head_count_kv`) ? count('attention.head_count_kv') : heads
+  if (heads % keyHeads !== 0) refuse(info, `${heads} heads cannot share ${keyHeads} heads of keys and values`)
   const headDim = number('attention.key_length') ?? width / heads
   if ((number('attention.value_length') ?? width / heads) !== headDim)
     refuse(info, 'keys and values of different sizes cannot be trained')
   if (family.headsFillWidth && headDim * heads !== width)
     refuse(info, `${heads} heads of ${headDim} are not the width ${width}, which '${name}' needs`)
-  const contextLength = required('context_length')
+  if (!Number.isInteger(headDim) || headDim < 1) refuse(info, `a head of ${headDim} values cannot be trained`)
+  const normEps = required('attention.layer_norm_rms_epsilon')
+  if (!(normEps >= 0 && normEps < 1)) refuse(info, `the key ${name}.attention.layer_norm_rms_epsilon is ${normEps}`)
+  const contextLength = count('context_length')
   const rope = ropeOf(info, family, headDim)
   const factors = (tensor: string | undefined): string | null =>
     tensor !== undefined && info.tensors.has(tensor) ? tensor : null
   return {
     architecture: name,
-    layers: required('block_count'),
+    layers,
     width,
-    feedForward: required('feed_forward_length'),
+    feedForward: count('feed_forward_length'),
     heads,
     keyHeads,
     headDim,
     vocabulary: info.tensors.get('token_embd.weight')?.ne[1] ?? refuse(info, 'the tensor token_embd.weight is missing'),
     contextLength,
-    normEps: required('attention.layer_norm_rms_epsilon'),
+    normEps,
     attentionScale: 1 / Math.sqrt(headDim),
     embeddingScale: 1,
     rope,
@@ -79,6 +89,8 @@ function ropeOf(info: GgufInfo, { architecture, ropeMode, wholeHeads }: Family, 
   const dimensions = number('dimension_count') ?? headDim
   if (wholeHeads && dimensions !== headDim)
     refuse(info, `rotating ${dimensions} of the ${headDim} elements of a head cannot be trained in '${architecture}'`)
+  const base = number('freq_base') ?? 10000
+  if (!(base > 0 && base < Infinity)) refuse(info, `the key ${architecture}.rope.freq_base is ${base}`)
   const scaling = info.text(`${architecture}.rope.scaling.type`) ?? 'linear'
   if (scaling !== 'none' && scaling !== 'linear' && scaling !== 'yarn')
     refuse(info, `the rope scaling '${scaling}' cannot be trained`)
@@ -91,7 +103,7 @@ function ropeOf(info: GgufInfo, { architecture, ropeMode, wholeHeads }: Family, 
     dimensions,
     mode: ropeMode,
     contextLength: number('scaling.original_context_length') ?? info.number(`${architecture}.context_length`) ?? 0,
-    base: number('freq_base') ?? 10000,
+    base,
     scale: scaling === 'none' || factor === 0 ? 1 : 1 / factor,
     extFactor: scaling === 'yarn' ? 1 : 0,
     attnFactor: number('scaling.attn_factor') ?? 1, // YaRN's own is inside rope_ext

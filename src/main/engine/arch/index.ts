@@ -1,8 +1,8 @@
 /** The architectures that can be trained, by the name their GGUF gives. */
 import { AppError } from '../../../shared/errors.ts'
+import { hasWholeBlocks } from '../gguf.ts'
 import type { GgufInfo } from '../gguf.ts'
 import { TYPE, WEIGHT_TYPES } from '../tensor.ts'
-import { biasName } from './architecture.ts'
 import type { Architecture, ModelConfig } from './architecture.ts'
 import { gemma3 } from './gemma3.ts'
 import { refuse } from './hyper-parameters.ts'
@@ -10,6 +10,7 @@ import { llama } from './llama.ts'
 import { phi3 } from './phi3.ts'
 import { qwen2 } from './qwen2.ts'
 import { qwen3 } from './qwen3.ts'
+import { expectedTensors, hasShape, inWords } from './shapes.ts'
 
 const ARCHITECTURES: Readonly<Record<string, Architecture>> = { llama, qwen2, qwen3, phi3, gemma3 }
 export const ARCHITECTURE_NAMES: readonly string[] = Object.keys(ARCHITECTURES)
@@ -35,29 +36,22 @@ export function architectureOf(info: GgufInfo): { architecture: Architecture; co
 
 const TRAINED_ON: ReadonlySet<number> = new Set(WEIGHT_TYPES.map((name) => TYPE[name]))
 
-/** Every tensor must have a place in the forward, and every place a tensor. */
-function checkTensors(info: GgufInfo, architecture: Architecture, c: ModelConfig): void {
-  const { norms, linears, biases } = architecture
-  const inLayers = (names: readonly string[]): string[] =>
-    Array.from({ length: c.layers }, (_, layer) => names.map((name) => `blk.${layer}.${name}`)).flat()
-  const needed = [
-    'token_embd.weight',
-    'output_norm.weight',
-    ...inLayers([...Object.values(norms), ...Object.values(linears)])
-  ]
-  const optional = [
-    c.head,
-    ...Object.values(c.ropeFactors),
-    ...inLayers(biases.map((role) => biasName(linears[role]!)))
-  ]
-  const known = new Set([...needed, ...optional])
-  for (const [name, { type }] of info.tensors) {
-    if (!known.has(name)) {
+/** Every tensor must have a place in the forward, and every place a tensor of its shape. */
+function checkTensors(info: GgufInfo, architecture: Architecture, config: ModelConfig): void {
+  const expected = expectedTensors(architecture, config)
+  for (const [name, tensor] of info.tensors) {
+    const place = expected.get(name)
+    if (!place) {
       const what = name.endsWith('.bias') ? 'bias' : 'tensor'
       refuse(info, `the ${what} ${name} cannot be trained in '${architecture.name}'`)
     }
+    const { type, ne } = tensor
     if (!TRAINED_ON.has(type)) refuse(info, `the tensor ${name} is of ggml’s type ${type}, which cannot be trained on`)
+    if (!hasShape(tensor, place))
+      refuse(info, `the tensor ${name} is ${inWords(ne)}, the file’s own settings make it ${inWords(place.ne)}`)
+    if (!hasWholeBlocks(tensor))
+      refuse(info, `the tensor ${name} has rows of ${ne[0]} values, which is no whole number of its type’s blocks`)
   }
-  const missing = needed.find((name) => !info.tensors.has(name))
-  if (missing !== undefined) refuse(info, `the tensor ${missing} is missing`)
+  for (const [name, { optional }] of expected)
+    if (!optional && !info.tensors.has(name)) refuse(info, `the tensor ${name} is missing`)
 }
