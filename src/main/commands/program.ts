@@ -195,8 +195,8 @@ const COMMANDS: readonly Entry[] = [
       await run('prepare', prepareInput(base, options))
     }
   },
-  recipeCommand('sft', 'Teach: train a LoRA adapter on traces, as the recipe says.'),
-  recipeCommand('grpo', 'Sharpen: train a LoRA adapter by reward, as the recipe says.'),
+  recipeCommand('sft', 'Teach: train a LoRA adapter, or every weight, on traces, as the recipe says.'),
+  recipeCommand('grpo', 'Sharpen: train a LoRA adapter, or every weight, by reward, as the recipe says.'),
   recipeCommand('evaluate', 'Measure: run every policy of the recipe on its tasksets, repeatedly, and compare.'),
   {
     name: 'sample <model> <prompt>',
@@ -238,15 +238,16 @@ const COMMANDS: readonly Entry[] = [
   {
     name: 'export <run>',
     about:
-      'Write the trained adapter as GGUF and in PEFT’s format, merged and quantised if asked, checked by loading it again.',
+      'Write the trained adapter as GGUF and in PEFT’s format, merged and quantised if asked, or the whole trained model; checked by loading it again.',
     example:
       'reasonsmith export runs/grpo --to adapters/grpo\nreasonsmith export runs/grpo --to models/grpo --all --scores runs/evaluate',
     options: [
       new Option('--to <folder>', 'where the files go').makeOptionMandatory(),
       new Option('--merge', 'also base and adapter in one GGUF'),
-      new Option('--merge-type <type>', 'what they are merged in; default: BF16 for a BF16 base, else F16').choices(
-        MERGE_TYPES
-      ),
+      new Option(
+        '--merge-type <type>',
+        'what they are merged in; default: BF16 for a BF16 base, else F16; of a whole model: also in this type'
+      ).choices(MERGE_TYPES),
       new Option(
         '--quantize <types>',
         `also the merged model in these types, such as ${USUAL_QUANTIZATIONS.join()}`

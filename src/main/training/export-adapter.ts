@@ -65,6 +65,7 @@ export async function handOverAdapter(it: Exporting): Promise<HandedOver> {
     learned,
     merged,
     checks: checksOf({ file: ADAPTER_FILE, agreement }, merged, learned, 'the base without the adapter'),
+    notes: [],
     card: adapterSubject({ recipe, adapter, base: await fileFacts(base), merged, source: source.name }),
     modelfile: {
       ...turnsOf(model, recipe),

@@ -44,6 +44,8 @@ export type HandedOver = {
   readonly learned: LogitDifference
   readonly merged: readonly MergedFile[]
   readonly checks: readonly string[]
+  /** What else a person is told. */
+  readonly notes: readonly string[]
   readonly card: CardSubject
   readonly modelfile: Pick<ModelfileFacts, 'from' | 'stop' | 'contextTokens' | 'hasChatTemplate'>
 }

@@ -65,10 +65,8 @@ export async function handOverModel(it: Exporting): Promise<HandedOver> {
     agreement,
     learned,
     merged,
-    checks: [
-      ...checksOf({ file: MODEL_FILE, agreement }, merged, learned, 'the base before the training'),
-      'no adapter and no PEFT folder: every weight was trained, so that what changed is as large as the model'
-    ],
+    checks: checksOf({ file: MODEL_FILE, agreement }, merged, learned, 'the base before the training'),
+    notes: ['no adapter and no PEFT folder: every weight was trained, so that what changed is as large as the model'],
     card: modelSubject({ recipe, info, model: whole, base: await fileFacts(recipe.base), merged, source: source.name }),
     modelfile: { ...turns!, from: { models: [...quantisedFirst(merged), MODEL_FILE] } }
   }

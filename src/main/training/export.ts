@@ -111,6 +111,7 @@ export const runExport: JobFunction<'export'> = async (input, { emit, signal, ru
         ...fileLines(files),
         `loaded again with node-llama-cpp and compared on ${QUESTIONS.length} questions:`,
         ...checks.map((line) => `  ${line}`),
+        ...made.notes,
         ...source.notes
       ]
     }
