@@ -37,7 +37,9 @@ export function readRecipeFile(file: string, expected?: Recipe['kind']): RecipeF
     text = readFileSync(file, 'utf8')
   } catch (cause) {
     const { code = '', message } = cause as NodeJS.ErrnoException
-    throw new AppError('recipe', `cannot read the recipe ${file}: ${DISK_ERRORS[code] ?? message}`, undefined, { cause })
+    throw new AppError('recipe', `cannot read the recipe ${file}: ${DISK_ERRORS[code] ?? message}`, undefined, {
+      cause
+    })
   }
   return checkedRecipe(text, file, expected)
 }
