@@ -6,6 +6,7 @@ export const DISK_ERRORS: Readonly<Record<string, string>> = {
   EPERM: 'permission denied',
   EROFS: 'the file system is read-only',
   ENOENT: 'no such file or folder',
+  EISDIR: 'it is a folder',
   EIO: 'the disk reported an error',
   EFBIG: 'the file system allows no file of this size'
 }

@@ -267,7 +267,12 @@ describe('files', () => {
   })
 
   test('a recipe that is not there is refused in words', () =>
-    expect(refusal(() => readRecipeFile(join(folder, 'none.yaml')))[0]).toContain('cannot read the recipe'))
+    expect(refusal(() => readRecipeFile(join(folder, 'none.yaml')))).toEqual([
+      `cannot read the recipe ${folder}/none.yaml: no such file or folder`
+    ]))
+
+  test('a folder for a recipe too', () =>
+    expect(refusal(() => readRecipeFile(folder))).toEqual([`cannot read the recipe ${folder}: it is a folder`]))
 })
 
 describe('the template', () => {

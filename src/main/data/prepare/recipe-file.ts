@@ -8,6 +8,7 @@ import { isMap, isScalar, LineCounter, parseDocument } from 'yaml'
 import type { Document, Pair } from 'yaml'
 import { AppError } from '../../../shared/errors.ts'
 import { EvaluateRecipe, GrpoRecipe, Recipe, SftRecipe } from '../../../shared/recipe.ts'
+import { DISK_ERRORS } from '../../files/disk-errors.ts'
 import { crossCheck } from './recipe-checks.ts'
 import type { BaseFacts } from './recipe-checks.ts'
 import { keyName, problemsOf } from './recipe-problems.ts'
@@ -35,7 +36,10 @@ export function readRecipeFile(file: string, expected?: Recipe['kind']): RecipeF
   try {
     text = readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new AppError('recipe', `cannot read the recipe ${file}: ${(cause as Error).message}`, undefined, { cause })
+    const { code = '', message } = cause as NodeJS.ErrnoException
+    throw new AppError('recipe', `cannot read the recipe ${file}: ${DISK_ERRORS[code] ?? message}`, undefined, {
+      cause
+    })
   }
   return checkedRecipe(text, file, expected)
 }
