@@ -282,14 +282,19 @@ test('a device with memory of its own may leave boundaries to the host, where th
 })
 
 test.each([
-  ['long rows', { tokens: 4096 }, /^Lower max_length .* packed rows are 4096 tokens/],
+  ['long rows', { tokens: 4096 }, /^Lower max_length: packed rows are 4096 tokens/],
+  [
+    'long rows of rollouts',
+    { tokens: 4096, rollouts: { width: 1, contextTokens: 256, promptTokens: 32, fixedWidth: true } },
+    /^Lower max_completion_length or max_prompt_length: packed rows are 4096 tokens/
+  ],
   [
     'many rollouts',
     { tokens: 32, rollouts: { width: 256, contextTokens: 4096, promptTokens: 32, fixedWidth: true } },
     /^Lower rollout_width \(256\)/
   ],
   ['a large rank', { tokens: 32, trained: { ...LORA, r: 512 } as PlannedTraining }, /^Lower lora\.r \(512\)/],
-  ['every weight', { tokens: 32, trained: FULL }, /^Train an adapter/],
+  ['every weight', { tokens: 32, trained: FULL }, /^Set finetuning_type: lora/],
   ['a large base', { tokens: 32, trained: { ...LORA, r: 1 } as PlannedTraining }, /^Choose a smaller base/]
 ])('a plan that does not fit names the setting to change: %s', async (_, request, change) => {
   const model = await load('F32', LORA)

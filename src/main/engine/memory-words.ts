@@ -15,7 +15,7 @@ export function whatToChange(
   const parts = [
     {
       bytes: bytes.boundaries + bytes.activations + bytes.masks + bytes.scratch,
-      change: `Lower max_length or max_completion_length: packed rows are ${tokens} tokens.`
+      change: `Lower ${rollouts ? 'max_completion_length or max_prompt_length' : 'max_length'}: packed rows are ${tokens} tokens.`
     },
     {
       bytes: bytes['KV cache'] + bytes.decoding,
