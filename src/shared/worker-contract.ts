@@ -58,9 +58,10 @@ export const JOB_INPUTS = {
   /** Writes `report.md` and `report.html` into the run's folder. */
   report: z.strictObject({}),
   /**
-   * What a run trained into `to`: a whole model, or the adapter as GGUF and in PEFT's format; with `merge` also base and adapter in one GGUF (`auto`: BF16
-   * of a BF16 base, else F16), with `quantize` that model quantised. `scores`: the folder of an evaluation for the card.
-   * `adapter`: a file of the run's folder that is handed over instead of what the run ended with.
+   * What a run trained into `to`: a whole model, or the adapter as GGUF and in PEFT's format; with `merge` also base and
+   * adapter in one GGUF (`auto`: BF16 of a BF16 base, else F16), or the whole model in that type; with `quantize` quantised.
+   * `scores`: the folder of an evaluation for the card. `adapter`: a file of the run's folder, an adapter or a model, that is
+   * handed over instead of what the run ended with.
    */
   export: z.strictObject({
     to: path,

@@ -18,19 +18,21 @@ test('the shortest call takes the usual tags and writes beside the base', () => 
     think: true,
     like: ['think', 'answer'],
     context: 32768,
+    f32: false,
     force: false
   })
 })
 
 test('every option arrives', () => {
   const args = ['a.gguf', '--think', '[T]', '[/T]', '--like', 'Hm', 'So', '--rope-factor', '2.5', '--to', 'b.gguf']
-  expect(inputOf(...args, '--system-message', '', '--text', 't.txt', '--force')).toEqual({
+  expect(inputOf(...args, '--system-message', '', '--f32', '--text', 't.txt', '--force')).toEqual({
     base: resolve('a.gguf'),
     to: resolve('b.gguf'),
     think: ['[T]', '[/T]'],
     like: ['Hm', 'So'],
     rope_factor: 2.5,
     system_message: '',
+    f32: true,
     text: resolve('t.txt'),
     force: true
   })
