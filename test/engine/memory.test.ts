@@ -280,7 +280,7 @@ test.each([
     /^Lower rollout_width \(256\)/
   ],
   ['a large rank', { tokens: 32, trained: { ...LORA, r: 512 } as PlannedTraining }, /^Lower lora\.r \(512\)/],
-  ['every weight', { tokens: 32, trained: FULL }, /^Train an adapter/],
+  ['every weight', { tokens: 32, trained: FULL }, /^Set finetuning_type: lora/],
   ['a large base', { tokens: 32, trained: { ...LORA, r: 1 } as PlannedTraining }, /^Choose a smaller base/]
 ])('a plan that does not fit names the setting to change: %s', async (_, request, change) => {
   const model = await load('F32', LORA)
