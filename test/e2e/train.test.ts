@@ -75,7 +75,7 @@ describeApp('the train page', () => {
   })
 
   test('target modules are ticked and written; the list in the YAML ticks them', async () => {
-    await page.getByText('What is trained', { exact: true }).first().click()
+    await page.getByText('Adapter', { exact: true }).first().click()
     const modules = setting('lora.target_modules')
     await modules.getByRole('checkbox', { name: 'down_proj' }).click()
     await expect.poll(yaml).toContain('target_modules: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj]')
@@ -112,6 +112,27 @@ describeApp('the train page', () => {
     expect(await field.getByRole('listitem').allInnerTexts()).toHaveLength(2)
     await field.getByRole('button', { name: 'Back to the default' }).click()
     await expect.poll(yaml).not.toContain('trainable_token_indices')
+    await valid()
+  })
+
+  test('every weight: LoRA’s settings go, the rate’s default follows, a base that is not F32 is told at the field', async () => {
+    const field = setting('finetuning_type')
+    await field.getByRole('combobox').click()
+    await page.getByRole('option', { name: 'full' }).click()
+    await expect.poll(yaml).toContain('finetuning_type: full')
+    // what the preset wrote of lora stays to be seen until it is taken back
+    await setting('lora.r').getByText('belongs to finetuning_type: lora').waitFor()
+    await setting('lora.r').getByRole('button', { name: 'Back to 16' }).click()
+    await setting('lora.lora_alpha').getByRole('button', { name: 'Back to 32' }).click()
+    await expect.poll(() => page.getByText('Adapter', { exact: true }).count()).toBe(0)
+    await field.getByText(/must be lora on this base, whose token_embd\.weight is F16/).waitFor()
+    expect(await setting('adapter').count()).toBe(0)
+    await expect.poll(() => setting('optimizer.learning_rate').getByText('default 1e-5').count()).toBe(1)
+    await bothThemes(page, 'train-every-weight')
+    await field.getByRole('button', { name: 'Back to lora' }).click()
+    await expect.poll(yaml).not.toContain('finetuning_type')
+    await page.getByText('Adapter', { exact: true }).waitFor()
+    await expect.poll(() => setting('optimizer.learning_rate').getByText('default 2e-4').count()).toBe(1)
     await valid()
   })
 

@@ -14,6 +14,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { createAdapter } from '../../src/main/engine/adapter.ts'
 import { openBackend } from '../../src/main/engine/backend.ts'
+import { deriveGguf } from '../../src/main/engine/derived-gguf.ts'
 import { ownedCounts } from '../../src/main/engine/ffi/owned.ts'
 import { loadModel } from '../../src/main/engine/model.ts'
 import { elements, write } from '../../src/main/engine/tensor.ts'
@@ -284,6 +285,20 @@ describe('policies with a base of their own', () => {
       ) as string
     })
     expect(readdirSync(recipe.output_dir)).toEqual(['recipe.yaml'])
+  })
+
+  test('with a shorter context than prompts and answers may take are refused by name', async () => {
+    const short = join(folder, 'short.gguf')
+    await deriveGguf({
+      from: base,
+      to: short,
+      values: { 'llama.context_length': { kind: 'u32', value: 128 } },
+      patches: []
+    })
+    const recipe = recipeFor('short context', { policies: [{ name: 'base' }, { name: 'curt', base: short }] })
+    await expect(evaluate(recipe)).rejects.toThrow(
+      /^policies: curt: .*short\.gguf has a context of 128 tokens, .* take 212/
+    )
   })
 
   test('are planned for as the largest, and each is read from its header', async () => {

@@ -43,7 +43,8 @@ export async function policyHeaders(
         'Policies are compared on the same prompts, token by token: name the base it was trained from as base.'
       )
     const { config } = architectureOf(info)
-    if (config.contextLength < contextTokens)
+    // the recipe's own base was checked with the recipe's lines
+    if (path !== recipe.base && config.contextLength < contextTokens)
       throw new AppError(
         'recipe',
         `policies: ${policy.name}: ${path} has a context of ${config.contextLength} tokens, prompts and answers take ${contextTokens}`,

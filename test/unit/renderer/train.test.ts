@@ -13,7 +13,7 @@ import { TARGET_MODULES } from '../../../src/shared/recipe.ts'
 import { DESCRIBED, settingWords } from '../../../src/renderer/pages/train/setting-words.ts'
 import { sections } from '../../../src/renderer/pages/train/sections.ts'
 import {
-  fieldsThatHold,
+  holds,
   isChanged,
   leaves,
   matchingFields,
@@ -21,6 +21,7 @@ import {
   rangeText,
   showSetting,
   valueAt,
+  withDefault,
   withValue
 } from '../../../src/renderer/pages/train/setting-value.ts'
 
@@ -60,19 +61,19 @@ const field = (over: Partial<Field>): Field => ({
 })
 
 test('what belongs to an adapter is hidden with finetuning_type: full, unless it is written; the rate’s default follows', () => {
-  const paths = (values: Record<string, unknown>): string[] =>
-    leaves(fieldsThatHold(recipeFields('sft'), values)).map(({ path }) => path)
-  const rate = (values: Record<string, unknown>): unknown =>
-    leaves(fieldsThatHold(recipeFields('sft'), values)).find(({ path }) => path === 'optimizer.learning_rate')?.default
+  const fields = recipeFields('sft')
   const full = { finetuning_type: 'full' }
-  expect(paths({})).toEqual(leaves(recipeFields('sft')).map(({ path }) => path))
-  expect(paths({}).filter((path) => !paths(full).includes(path)).sort()).toEqual([
-    'adapter', 'lora.lora_alpha', 'lora.loraplus_lr_ratio', 'lora.r', 'lora.target_modules',
-    'lora.trainable_token_indices', 'lora.use_rslora'
-  ]) // prettier-ignore
-  expect(paths({ ...full, adapter: 'a.gguf' })).toContain('adapter')
-  expect(paths({ ...full, lora: { r: 8 } })).toContain('lora.r')
-  expect([rate({}), rate({ finetuning_type: 'lora' }), rate(full)]).toEqual([2e-4, 2e-4, 1e-5])
+  const hidden = (values: Record<string, unknown>): string[] =>
+    fields.filter((field) => !holds(field, fields, values)).map(({ path }) => path)
+  expect(hidden({})).toEqual([])
+  expect(hidden(full)).toEqual(['adapter', 'lora'])
+  expect(hidden({ ...full, adapter: 'a.gguf' })).toEqual(['lora'])
+  expect(hidden({ ...full, lora: { r: 8 } })).toEqual(['adapter'])
+  const rate = leaves(fields).find(({ path }) => path === 'optimizer.learning_rate')!
+  const rates = [{}, { finetuning_type: 'lora' }, full].map((values) => withDefault(rate, fields, values).default)
+  expect(rates).toEqual([2e-4, 2e-4, 1e-5])
+  const steps = leaves(fields).find(({ path }) => path === 'max_steps')!
+  expect(withDefault(steps, fields, full)).toBe(steps)
 })
 
 test('values are read and written by dotted paths; an emptied group goes', () => {

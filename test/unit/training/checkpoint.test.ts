@@ -155,3 +155,26 @@ test('the recipe hash does not depend on the order of keys, but on values', () =
   expect(recipeHash({ a: 1, b: { c: [1, 2], d: 3 } })).toBe(recipeHash({ b: { d: 3, c: [1, 2] }, a: 1 }))
   expect(recipeHash({ a: [1, 2] })).not.toBe(recipeHash({ a: [2, 1] }))
 })
+
+test('a large file comes in pieces, is found by its path and verified whole', () => {
+  const piece = (from: number): Uint8Array => Uint8Array.from({ length: 5 * 2 ** 20 }, (_, i) => (from + i) % 251)
+  const pieces = [piece(1), piece(7)]
+  const path = writeCheckpoint(folder, about(5), new Map([['model.bin', () => pieces]]))
+  const { checkpoint } = latestCheckpoint(folder)
+  expect(checkpoint!.file('model.bin')).toBe(join(path, 'model.bin'))
+  expect(checkpoint!.read('model.bin').equals(Buffer.concat(pieces))).toBe(true)
+  expect(() => checkpoint!.file('other')).toThrow('holds no other')
+  const bytes = fs.readFileSync(join(path, 'model.bin'))
+  bytes[bytes.length - 1]! ^= 1 // beyond the first piece that is hashed
+  fs.writeFileSync(join(path, 'model.bin'), bytes)
+  expect(latestCheckpoint(folder).skipped[0]!.why).toContain('model.bin is damaged')
+})
+
+test('what fails while its pieces are made leaves nothing of the checkpoint', () => {
+  const broken = function* (): Generator<Uint8Array> {
+    yield new Uint8Array(3)
+    throw new Error('the base is gone')
+  }
+  expect(() => writeCheckpoint(folder, about(6), new Map([['model.bin', broken]]))).toThrow('the base is gone')
+  expect(fs.readdirSync(folder).filter((name) => name.includes('checkpoint-6'))).toEqual([])
+})

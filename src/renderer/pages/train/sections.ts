@@ -11,6 +11,7 @@ const RULES: readonly Rule[] = [
     says: 'what is trained, on what, and where the result goes',
     names: [
       'base',
+      'finetuning_type',
       'adapter',
       'train',
       'tasks',
@@ -42,7 +43,7 @@ const RULES: readonly Rule[] = [
     ],
     open: true
   },
-  { title: 'What is trained', says: 'an adapter, or every weight', names: ['finetuning_type', 'lora'], open: false },
+  { title: 'Adapter', says: 'what is trained of the model', names: ['lora'], open: false },
   { title: 'Optimizer', says: 'how fast it learns', names: ['optimizer'], open: false },
   {
     title: 'Reward',

@@ -23,21 +23,21 @@ export function withValue(values: Values, path: string, value: unknown): Values 
   return Object.hasOwn(values, key) ? { ...values, [key]: next } : { ...others, [key]: next }
 }
 
-/** The fields that mean something beside what is written, each with the default that holds then; a stray one that is written stays. */
-export function fieldsThatHold(fields: readonly Field[], values: Values | null): Field[] {
-  const all = leaves(fields)
-  const said = (name: string): unknown => valueAt(values, name) ?? all.find(({ path }) => path === name)?.default
-  const holds = ({ onlyWith, path }: Field): boolean =>
-    valueAt(values, path) !== undefined || Object.entries(onlyWith ?? {}).every(([name, value]) => said(name) === value)
-  const resolved = (field: Field): Field => {
-    const found = Object.entries(field.defaultBy ?? {}).map(([name, by]) => by[String(said(name))])
-    return {
-      ...field,
-      ...(found[0] !== undefined && { default: found[0] }),
-      ...(field.fields && { fields: field.fields.filter(holds).map(resolved) })
-    }
-  }
-  return fields.filter(holds).map(resolved)
+/** What another setting is: as written, else its default. */
+const said = (name: string, fields: readonly Field[], values: Values | null): unknown =>
+  valueAt(values, name) ?? leaves(fields).find(({ path }) => path === name)?.default
+
+/** Whether a setting of these fields means something beside what is written; one that is written is shown all the same. */
+export const holds = (field: Field, fields: readonly Field[], values: Values | null): boolean =>
+  valueAt(values, field.path) !== undefined ||
+  Object.entries(field.onlyWith ?? {}).every(([name, value]) => said(name, fields, values) === value)
+
+/** The field with the default it has beside what is written; the same object where that hangs on nothing. */
+export function withDefault(field: Field, fields: readonly Field[], values: Values | null): Field {
+  const [hangs] = Object.entries(field.defaultBy ?? {})
+  if (hangs === undefined) return field
+  const [name, by] = hangs
+  return { ...field, default: by[String(said(name, fields, values))] }
 }
 
 /** Text typed into a field as the value it stands for; `value` null means: nothing is set, the default holds. */
