@@ -54,6 +54,16 @@ test('it is listed under its base, and as a base of its own by its run’s name'
   expect(summaryOf(host, host.store.runs.get(id)!).whole).toBe(true)
 })
 
+test('it is listed once where its folder is searched too', async () => {
+  const host = hosted()
+  const { folder } = trained(host)
+  host.store.settings.set('settings', { ...host.settings(), modelFolders: [folder] })
+  expect(host.settings().modelFolders).toEqual([folder])
+  const { models } = (await modelCalls(host).list({}, undefined)) as List
+  const own = models.filter(({ path }) => path === join(folder, 'model.gguf'))
+  expect(own).toMatchObject([{ source: 'trained here' }])
+})
+
 test('its run offers it and its checkpoint, and an export takes either', async () => {
   const host = hosted()
   const { id, folder } = trained(host)

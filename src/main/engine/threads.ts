@@ -2,7 +2,7 @@
  * Threads of a job. Of one that goes on: sums are split over threads, so that another number may round differently. Of any: they
  * wait for each other.
  */
-import { availableParallelism } from 'node:os'
+import { availableParallelism, cpus } from 'node:os'
 
 /**
  * How many threads to open the device with: what the recipe says; else what the job ran with before, as long as this machine
@@ -25,9 +25,15 @@ export function resumedThreads(
  * What to say before computing with so many threads on busy processors; null where nothing is in the way. ggml's threads meet
  * after every operation, and one that is not running holds up all of them: measured on two processors with two other programs
  * at work, rollouts with two threads were ten times slower than alone, with one thread hardly.
- * `load` is the system's mean over the last minute: a run of ours just before would count as all processors, no more.
+ * `load` is the whole machine's mean over the last minute: a run of ours just before would count as all processors, no more;
+ * where this process may use only some of the machine's it says nothing.
  */
-export function busyWarning(threads: number, load: number, processors: number = availableParallelism()): string | null {
-  if (threads < processors || threads === 1 || load <= processors + 1) return null
+export function busyWarning(
+  threads: number,
+  load: number,
+  processors: number = availableParallelism(),
+  machine: number = cpus().length
+): string | null {
+  if (machine > processors || threads < processors || threads === 1 || load <= processors + 1) return null
   return `other programs keep the processors busy (load ${load.toFixed(1)} on ${processors}): ${threads} threads wait for each other at every operation and may take many times as long; close those programs, or set threads: ${processors - 1}`
 }

@@ -51,7 +51,8 @@ export function modelCalls(host: Host): Calls<'models'> {
     list: async () => {
       const own = trainedByRuns(host)
       const models = own.filter(({ whole }) => whole).map(({ path, name }) => fileAt(path, name, 'trained here'))
-      const files = [...found(), ...models]
+      // a run's own model may also lie in a folder that is searched
+      const files = [...found().filter(({ path }) => !models.some((model) => model.path === path)), ...models]
       const read: { file: FoundFile; known: Known }[] = []
       for (const file of files) read.push({ file, known: await factsOf(file) })
       const loose = read

@@ -135,8 +135,22 @@ function putInPlace(disk: Disk, partial: string, path: string): void {
 
 const HASHED_BYTES = 8 * 2 ** 20
 
-/** In pieces: the moments of a whole model may be larger than a buffer can be. */
+/** What this process has hashed, by the file itself, so that a run's every save does not read all its earlier ones again. */
+const hashed = new Map<string, { readonly as: string; readonly sha256: string }>()
+
+/** The hash of a file's content; read once for as long as the file is the same by size and time of its last change. */
 function sha256(path: string): string {
+  const { dev, ino, size, mtimeNs, ctimeNs } = fs.statSync(path, { bigint: true })
+  const [key, as] = [`${dev} ${ino}`, `${size} ${mtimeNs} ${ctimeNs}`]
+  const known = hashed.get(key)
+  if (known?.as === as) return known.sha256
+  const made = { as, sha256: hashOf(path) }
+  hashed.set(key, made)
+  return made.sha256
+}
+
+/** In pieces: the moments of a whole model may be larger than a buffer can be. */
+function hashOf(path: string): string {
   const hash = createHash('sha256')
   const buffer = new Uint8Array(HASHED_BYTES)
   const file = fs.openSync(path, 'r')

@@ -15,11 +15,12 @@ test.each<[string, number | undefined, number | undefined, number, number | unde
 })
 
 test('busy processors are named before threads wait for each other', () => {
-  expect(busyWarning(2, 6.42, 2)).toBe(
+  expect(busyWarning(2, 6.42, 2, 2)).toBe(
     'other programs keep the processors busy (load 6.4 on 2): 2 threads wait for each other at every operation and may take many times as long; close those programs, or set threads: 1'
   )
-  expect(busyWarning(2, 2.9, 2), 'a run of ours just before').toBeNull()
-  expect(busyWarning(1, 9, 2), 'one thread waits for none').toBeNull()
-  expect(busyWarning(6, 20, 8), 'some are left free').toBeNull()
-  expect(busyWarning(8, 0, 8), 'Windows has no load').toBeNull()
+  expect(busyWarning(2, 2.9, 2, 2), 'a run of ours just before').toBeNull()
+  expect(busyWarning(1, 9, 2, 2), 'one thread waits for none').toBeNull()
+  expect(busyWarning(6, 20, 8, 8), 'some are left free').toBeNull()
+  expect(busyWarning(8, 0, 8, 8), 'Windows has no load').toBeNull()
+  expect(busyWarning(2, 10, 2, 64), 'a machine of which only some may be used').toBeNull()
 })

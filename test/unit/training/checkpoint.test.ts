@@ -178,3 +178,25 @@ test('what fails while its pieces are made leaves nothing of the checkpoint', ()
   expect(() => writeCheckpoint(folder, about(6), new Map([['model.bin', broken]]))).toThrow('the base is gone')
   expect(fs.readdirSync(folder).filter((name) => name.includes('checkpoint-6'))).toEqual([])
 })
+
+test('damage of the same size is seen after a file was hashed, whatever its time says', () => {
+  const adapter = join(write(1), 'adapter.bin')
+  openCheckpoint(join(folder, 'checkpoint-1'))
+  const { atime, mtime } = fs.statSync(adapter)
+  fs.writeFileSync(adapter, new Uint8Array(1000).fill(9))
+  fs.utimesSync(adapter, atime, mtime)
+  expect(() => openCheckpoint(join(folder, 'checkpoint-1'))).toThrow('adapter.bin is damaged')
+})
+
+test.skipIf(!fs.existsSync('/proc/self/io'))('a file is hashed once for as long as it does not change', () => {
+  const bytes = 4 * 2 ** 20
+  writeCheckpoint(folder, about(1), new Map([['model.bin', new Uint8Array(bytes)]]))
+  const read = (): number => Number(/^rchar: (\d+)/.exec(fs.readFileSync('/proc/self/io', 'utf8'))![1])
+  const taken = (work: () => void): number => {
+    const before = read()
+    work()
+    return read() - before
+  }
+  expect(taken(() => openCheckpoint(join(folder, 'checkpoint-1')))).toBeGreaterThan(bytes)
+  expect(taken(() => pruneCheckpoints(folder, 1))).toBeLessThan(bytes / 4)
+})
