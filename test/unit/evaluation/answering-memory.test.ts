@@ -61,7 +61,10 @@ test('of models that answer in turn the width is one that each has room for, and
 
 test('the smaller cache is taken only where the heads of every model can be kept in it', () => {
   const long = { ...asked, contextTokens: 256 * 30 } // beside 600 MiB of weights there is room for Q8_0 only
-  for (const models of [[modelOf(600), modelOf(100, 16)], [modelOf(100, 16), modelOf(600)]]) {
+  for (const models of [
+    [modelOf(600), modelOf(100, 16)],
+    [modelOf(100, 16), modelOf(600)]
+  ]) {
     const plan = planAnsweringInTurn(models, long)
     expect(plan).toMatchObject({ cacheType: 'f16', width: 1, fits: false })
     expect(plan).toEqual(planAnswering(modelOf(600), { ...long, cacheType: 'f16', width: 1 }))
