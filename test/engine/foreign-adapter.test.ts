@@ -24,7 +24,7 @@ beforeEach(async () => {
 })
 
 /** An adapter on the queries, with the rank given for each layer. */
-function written(name: string, ranks: readonly number[], alpha?: number): string {
+function written(name: string, ranks: readonly number[], alpha?: number, architecture = 'llama'): string {
   const pool = own(new TensorPool(backend, 8))
   const tensors = ranks.flatMap((r, layer) => [
     { name: `blk.${layer}.attn_q.weight.lora_a`, tensor: pool.add(TYPE.F32, TINY.width, r) },
@@ -34,7 +34,7 @@ function written(name: string, ranks: readonly number[], alpha?: number): string
   const path = join(folder, name)
   const values = {
     'general.type': { kind: 'text', value: 'adapter' },
-    'general.architecture': { kind: 'text', value: 'llama' },
+    'general.architecture': { kind: 'text', value: architecture },
     'adapter.type': { kind: 'text', value: 'lora' },
     ...(alpha !== undefined && { 'adapter.lora.alpha': { kind: 'f32', value: alpha } as const })
   } as const
@@ -52,4 +52,16 @@ test('an adapter with alpha 0 is applied with scale 1, as llama.cpp does', async
 
 test('ranks that differ from pair to pair are refused, since one scale stands for all', async () => {
   await expect(loadAdapter(model, written('mixed.gguf', [4, 8], 8))).rejects.toMatchObject({ code: 'model' })
+})
+
+test('what llama.cpp would refuse in its log only is refused in words', async () => {
+  const code = 'model'
+  await expect(loadAdapter(model, written('phi.gguf', [4, 4], 8, 'phi3'))).rejects.toMatchObject({
+    code,
+    message: expect.stringMatching(/phi\.gguf: it is for the architecture phi3, .*base\.gguf is llama/) as string
+  })
+  await expect(loadAdapter(model, written('deeper.gguf', [4, 4, 4], 8))).rejects.toMatchObject({
+    code,
+    message: expect.stringMatching(/its tensor blk\.2\.attn_q\.weight\.lora_a does not fit/) as string
+  })
 })

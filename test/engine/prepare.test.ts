@@ -1,4 +1,5 @@
 /** `reasonsmith prepare`: a derived base in which the stated keys and rows differ from the base, and nothing else. */
+import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import {
   linkSync,
@@ -11,6 +12,7 @@ import {
   writeFileSync,
   writeSync
 } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { readGgufFileInfo } from 'node-llama-cpp'
 import { beforeEach, describe, expect, test } from 'vitest'
@@ -79,7 +81,8 @@ type Result = {
 async function prepare(
   base: string,
   options: object,
-  signal = new AbortController().signal
+  signal = new AbortController().signal,
+  onProgress: () => void = () => undefined
 ): Promise<Result & { events: RunEvent[]; to: string }> {
   const events: RunEvent[] = []
   const to = join(at, 'to.gguf')
@@ -91,7 +94,10 @@ async function prepare(
     text,
     ...options
   })
-  const emit = (event: RunEvent): void => void events.push(event)
+  const emit = (event: RunEvent): void => {
+    events.push(event)
+    if (event.kind === 'progress' && event.label === 'tensors') onProgress()
+  }
   return { ...((await runPrepare(input, { emit, signal, runDir: '' })) as Result), events, to: input.to }
 }
 
@@ -421,6 +427,16 @@ describe('--f32', () => {
       code: 'usage',
       message: expect.stringContaining('is F32 already') as string
     })
+  })
+
+  test('what a killed one left is cleared away, what another is writing is not', async () => {
+    const ended = spawnSync(process.execPath, ['-e', '']).pid
+    const between = (pid: number): string => `to.gguf.${hostname()}.${pid}.partial`
+    for (const pid of [ended, process.ppid]) writeFileSync(join(at, between(pid)), 'F32')
+    let during: string[] = []
+    await prepare('F16', { f32: true }, undefined, () => void (during = readdirSync(at)))
+    expect(during).toContain(between(process.pid)) // so that the next one finds what this one would leave
+    expect(readdirSync(at).filter((name) => name.includes('part'))).toEqual([between(process.ppid)])
   })
 
   test('stopped, it leaves nothing', async () => {

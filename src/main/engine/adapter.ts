@@ -8,15 +8,15 @@ import { join } from 'node:path'
 import { AppError } from '../../shared/errors.ts'
 import { seeded } from '../../shared/random.ts'
 import type { LoraSettings } from '../../shared/recipe.ts'
+import { readAdapterHeader } from './adapter-header.ts'
 import { targetModules } from './arch/targets.ts'
 import { readPointers } from './ffi/libraries.ts'
 import { Held, Owned } from './ffi/owned.ts'
 import type { Pointer } from './ffi/structs.ts'
-import { readGguf } from './gguf.ts'
 import { writeGguf } from './gguf-writer.ts'
 import type { Model } from './model.ts'
 import { isPeftFolder, readPeft } from './peft.ts'
-import type { LoraValues } from './peft.ts'
+import type { LoraValues, PeftBase } from './peft.ts'
 import { contiguousStrides, elements, readF32, shape, TensorPool, TYPE, write } from './tensor.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -123,6 +123,12 @@ export async function loadAdapter(model: Model, path: string): Promise<Adapter> 
   return isPeftFolder(path) ? loadPeftAdapter(model, readPeft(model, path)) : loadGgufAdapter(model, path)
 }
 
+/** Throws as `loadAdapter` where an adapter does not belong to this base, of which it needs the header only. */
+export async function requireFitting(base: PeftBase, path: string): Promise<void> {
+  if (isPeftFolder(path)) readPeft(base, path)
+  else await readAdapterHeader(base.info, path)
+}
+
 async function loadGgufAdapter(model: Model, path: string): Promise<Adapter> {
   const held = new Held()
   try {
@@ -136,42 +142,7 @@ async function loadGgufAdapter(model: Model, path: string): Promise<Adapter> {
 async function openGgufAdapter(held: Held, model: Model, path: string): Promise<Adapter> {
   const { backend } = model
   const { llama, internal } = backend.native
-  const info = await readGguf(path)
-  if (info.text('general.type') !== 'adapter')
-    throw new AppError('model', `${path}: this is not an adapter`, 'Give the base under `base`.')
-  const alpha = info.number('adapter.lora.alpha') ?? 0
-  const targets = [...info.tensors.keys()]
-    .filter((name) => name.endsWith('.lora_a'))
-    .map((name) => name.slice(0, -'.lora_a'.length))
-  const order = new Map([...model.info.tensors.keys()].map((name, i) => [name, i]))
-  for (const target of targets) {
-    const weight = model.info.tensors.get(target)
-    const [a, b] = [info.tensors.get(`${target}.lora_a`)!, info.tensors.get(`${target}.lora_b`)]
-    if (
-      !weight ||
-      !b ||
-      weight.ne[0] !== a.ne[0] ||
-      weight.ne[1] !== b.ne[1] ||
-      a.type !== TYPE.F32 ||
-      b.type !== TYPE.F32
-    ) {
-      throw new AppError(
-        'model',
-        `${path}: its tensor ${target} does not fit ${model.info.path} (or is not F32)`,
-        'Use the base it was trained on.'
-      )
-    }
-  }
-  const ranks = new Set(targets.map((target) => info.tensors.get(`${target}.lora_a`)!.ne[1]))
-  const [r] = ranks
-  if (r === undefined || ranks.size > 1) {
-    throw new AppError(
-      'model',
-      `${path}: ${r === undefined ? 'it holds no pair of tensors' : `its pairs have different ranks (${[...ranks].join(', ')})`}`,
-      'An adapter of one rank is needed.'
-    )
-  }
-  targets.sort((one, other) => order.get(one)! - order.get(other)!)
+  const { info, targets, alpha, r } = await readAdapterHeader(model.info, path)
   const load = (from: string): Owned<Pointer> => {
     const handle = llama.adapter_lora_init(model.handle, from)
     if (handle === null) throw new AppError('model', `${from}: llama.cpp could not load this adapter`)

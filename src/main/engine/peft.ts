@@ -45,8 +45,13 @@ export type LoraValues = {
   readonly pairs: readonly { readonly target: string; readonly a: Float32Array; readonly b: Float32Array }[]
 }
 
+/** What reading needs of a base: nothing that is loaded. */
+export type PeftBase = Pick<Model, 'architecture' | 'config' | 'info'>
+
 /** The GGUF names of a model's projections and where Transformers keeps them. */
-function placesOf(model: Model): { target: string; module: TargetModule; path: string }[] {
+function placesOf(
+  model: Pick<Model, 'architecture' | 'config'>
+): { target: string; module: TargetModule; path: string }[] {
   const { architecture, config } = model
   return Array.from({ length: config.layers }, (_, layer) =>
     modulesOf(architecture).map((module) => ({
@@ -70,7 +75,7 @@ function reorderRows(b: Float32Array, r: number, headDim: number, into: 'halves'
   return out
 }
 
-const isReordered = (model: Model, module: TargetModule): boolean =>
+const isReordered = (model: Pick<Model, 'config'>, module: TargetModule): boolean =>
   ROTATED.has(module) && model.config.rope.mode === ROPE_OF_NEIGHBOURS
 
 /** An adapter's matrices by PEFT's names, A [r, in] and B [out, r]. */
@@ -148,7 +153,7 @@ const refusing =
   }
 
 /** Reads a PEFT adapter for this base. Throws AppError('model') saying what is not plain LoRA on the base's projections. */
-export function readPeft(model: Model, folder: string): LoraValues {
+export function readPeft(model: PeftBase, folder: string): LoraValues {
   const refuse = refusing(folder)
   const { r, alpha } = readConfig(folder, refuse)
   if (!existsSync(join(folder, TENSORS))) refuse(`there is no ${TENSORS} beside ${CONFIG}`)
@@ -165,7 +170,7 @@ export function readPeft(model: Model, folder: string): LoraValues {
     return data
   }
   const pairs = placesOf(model).flatMap(({ target, module, path }) => {
-    const [input, output] = model.weight(target).ne
+    const [input, output] = model.info.tensors.get(target)!.ne // every base has them: `architectureOf` looks
     const a = take(path, 'A', [r, input])
     const b = take(path, 'B', [output, r])
     if (!a && !b) return []

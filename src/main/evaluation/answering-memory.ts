@@ -1,7 +1,7 @@
 /** The memory of answering: how many answers are sampled at once, how keys and values are kept, and whether that fits. */
 import { AppError } from '../../shared/errors.ts'
 import type { CacheType, EvaluateRecipe } from '../../shared/recipe.ts'
-import { requireCache } from '../engine/cache-types.ts'
+import { cacheHolds, requireCache } from '../engine/cache-types.ts'
 import { dataBytes } from '../engine/gguf.ts'
 import { processBytes } from '../engine/memory-sizes.ts'
 import type { Model } from '../engine/model.ts'
@@ -56,21 +56,21 @@ export function planAnswering(
 
 /**
  * The plan of models that answer one after another: a width and a cache that fit each, since all must answer alike, and the
- * bytes of the one that takes most.
+ * bytes of the one that takes most. Q8_0 is chosen only where it holds the heads of all; where it does not, a model too large
+ * for F16 gives a plan that does not fit.
  */
 export function planAnsweringInTurn(
   models: readonly PlannedModel[],
   asked: Answering,
   limitMiB?: number
 ): AnsweringPlan {
-  const each = models.map((model) => planAnswering(model, asked, limitMiB))
-  const same = {
-    ...asked,
-    width: Math.min(...each.map(({ width }) => width)),
-    cacheType: each.some(({ cacheType }) => cacheType === 'q8_0') ? 'q8_0' : 'f16'
-  } as const
-  const plans = models.map((model) => planAnswering(model, same, limitMiB))
-  return plans.reduce((most, plan) => (plan.totalBytes > most.totalBytes ? plan : most))
+  const plansFor = (answering: Answering): AnsweringPlan[] =>
+    models.map((model) => planAnswering(model, answering, limitMiB))
+  const isNeeded = plansFor(asked).some(({ cacheType }) => cacheType === 'q8_0')
+  const isHeld = models.every(({ config }) => cacheHolds(config.headDim, 'q8_0'))
+  const cached = { ...asked, cacheType: isNeeded && isHeld ? 'q8_0' : 'f16' } as const
+  const width = Math.min(...plansFor(cached).map((plan) => plan.width))
+  return plansFor({ ...cached, width }).reduce((most, plan) => (plan.totalBytes > most.totalBytes ? plan : most))
 }
 
 /** Throws AppError('memory') with the setting to change when the plan does not fit. */

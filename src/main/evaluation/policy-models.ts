@@ -4,13 +4,14 @@
  */
 import { AppError } from '../../shared/errors.ts'
 import type { CacheType, EvaluateRecipe } from '../../shared/recipe.ts'
-import { loadAdapter } from '../engine/adapter.ts'
+import { loadAdapter, requireFitting } from '../engine/adapter.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import { architectureOf } from '../engine/arch/index.ts'
 import type { Backend } from '../engine/backend.ts'
 import { Held } from '../engine/ffi/owned.ts'
 import { readGguf } from '../engine/gguf.ts'
 import { loadModel } from '../engine/model.ts'
+import type { PeftBase } from '../engine/peft.ts'
 import { vocabularyDifference } from '../engine/same-vocabulary.ts'
 import { Sampler } from '../engine/sampler.ts'
 import type { PlannedModel } from './answering-memory.ts'
@@ -22,7 +23,8 @@ const baseOf = (recipe: Policies, policy: EvaluatedPolicy): string => policy.bas
 
 /**
  * What is to be loaded, from headers: each model once. Throws AppError('recipe') naming the policy whose model has another
- * vocabulary than the recipe's base, or a context too short for `contextTokens`.
+ * vocabulary than the recipe's base, or a context too short for `contextTokens`; AppError('model') naming the one whose adapter
+ * does not belong to its model.
  */
 export async function policyHeaders(
   recipe: Policies,
@@ -30,7 +32,7 @@ export async function policyHeaders(
   contextTokens: number
 ): Promise<readonly PlannedModel[]> {
   const about = await readGguf(recipe.base)
-  const found = new Map<string, PlannedModel>()
+  const found = new Map<string, PlannedModel & PeftBase>()
   for (const policy of recipe.policies) {
     const path = baseOf(recipe, policy)
     if (found.has(path)) continue
@@ -42,7 +44,7 @@ export async function policyHeaders(
         `policies: ${policy.name}: ${path} has another vocabulary than ${recipe.base}: ${difference}`,
         'Policies are compared on the same prompts, token by token: name the base it was trained from as base.'
       )
-    const { config } = architectureOf(info)
+    const { architecture, config } = architectureOf(info)
     // the recipe's own base was checked with the recipe's lines
     if (path !== recipe.base && config.contextLength < contextTokens)
       throw new AppError(
@@ -50,9 +52,23 @@ export async function policyHeaders(
         `policies: ${policy.name}: ${path} has a context of ${config.contextLength} tokens, prompts and answers take ${contextTokens}`,
         'Lower max_prompt_length or max_completion_length.'
       )
-    found.set(path, { backend, config, info })
+    found.set(path, { backend, architecture, config, info })
+  }
+  for (const policy of recipe.policies) {
+    const { name, adapter } = policy
+    if (adapter !== undefined) await named(name, requireFitting(found.get(baseOf(recipe, policy))!, adapter))
   }
   return [...found.values()]
+}
+
+/** Says in a refusal whose it is. */
+async function named(policy: string, work: Promise<void>): Promise<void> {
+  try {
+    await work
+  } catch (cause) {
+    if (!(cause instanceof AppError)) throw cause
+    throw new AppError(cause.code, `policies: ${policy}: ${cause.message}`, cause.hint, { cause })
+  }
 }
 
 export type Answerer = { readonly sampler: Sampler; readonly adapter: Adapter | null }
@@ -93,7 +109,7 @@ export class PolicyModels {
     return { sampler, adapter: policy.adapter === undefined ? null : adapters.get(policy.adapter)! }
   }
 
-  /** With every adapter that a policy has on it: one that does not fit is refused before the first answer. */
+  /** With every adapter that a policy has on it. */
   async #load(base: string): Promise<Loaded> {
     const held = new Held()
     try {

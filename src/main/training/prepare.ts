@@ -24,6 +24,7 @@ import { placeholders, planThinkTokens } from '../engine/prepare.ts'
 import type { Renamed } from '../engine/prepare.ts'
 import { TYPE } from '../engine/tensor.ts'
 import { PREPARED_KEYS } from '../engine/vocabulary.ts'
+import { partialOf, removeAbandoned } from '../files/partial.ts'
 import { reasoningTemplate } from '../policy/reasoning-template.ts'
 import { reasoningSystemMessage } from '../reasoning/prompts.ts'
 import { THINK_TAGS } from '../reasoning/trace.ts'
@@ -58,6 +59,7 @@ export const runPrepare: JobFunction<'prepare'> = async (input, context) => {
     emit({ kind: 'phase', name: 'loading' })
     const info = await readGguf(base)
     refuse(info, input)
+    removeAbandoned(to)
     const backend = held.own(openBackend(input.threads === undefined ? {} : { threads: input.threads }))
     const widens = input.f32 && !isF32(info)
     const from = widens ? held.own(await widened(info, backend, input, context)).path : base
@@ -144,7 +146,7 @@ async function widened(
   { emit, signal }: JobContext
 ): Promise<{ path: string; dispose: () => void }> {
   emit({ kind: 'phase', name: 'writing F32' })
-  const path = `${to}.${process.pid}.f32.part`
+  const path = partialOf(to)
   const between = async (done: number, of: number): Promise<void> => {
     await nextTurn()
     if (signal.aborted) throw new AppError('cancelled', 'stopped; nothing was written')

@@ -59,6 +59,21 @@ test('of models that answer in turn the width is one that each has room for, and
   )
 })
 
+test('the smaller cache is taken only where the heads of every model can be kept in it', () => {
+  const long = { ...asked, contextTokens: 256 * 30 } // beside 600 MiB of weights there is room for Q8_0 only
+  for (const models of [
+    [modelOf(600), modelOf(100, 16)],
+    [modelOf(100, 16), modelOf(600)]
+  ]) {
+    const plan = planAnsweringInTurn(models, long)
+    expect(plan).toMatchObject({ cacheType: 'f16', width: 1, fits: false })
+    expect(plan).toEqual(planAnswering(modelOf(600), { ...long, cacheType: 'f16', width: 1 }))
+  }
+  expect(() => planAnsweringInTurn([modelOf(600), modelOf(100, 16)], { ...long, cacheType: 'q8_0' })).toThrow(
+    /^cache_type is q8_0/
+  )
+})
+
 test.each([
   ['the base', 900, {}, {}, /^Choose a smaller base/],
   ['the width somebody named', 100, { width: 200 }, { rollout_width: 200 }, /^Lower rollout_width \(200\)/],
