@@ -1,13 +1,26 @@
 /** Of several processes that want a folder at the same moment, one gets it, whatever they find there. */
 import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import type * as fs from 'node:fs'
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, expect, test, vi } from 'vitest'
 import { holdFolder } from '../../../src/main/files/held-folder.ts'
+
+/** Whether hard links are refused, as a memory stick's file system does. */
+const disk = vi.hoisted(() => ({ withoutLinks: false }))
+vi.mock('node:fs', async (importOriginal) => {
+  const original = await importOriginal<typeof fs>()
+  const linkSync: typeof fs.linkSync = (from, to) => {
+    if (disk.withoutLinks) throw Object.assign(new Error('EPERM: operation not permitted, link'), { code: 'EPERM' })
+    original.linkSync(from, to)
+  }
+  return { ...original, linkSync }
+})
 
 const MARK = 'written-by.json'
 const FIXTURE = fileURLToPath(new URL('holder.fixture.ts', import.meta.url))
@@ -21,7 +34,7 @@ afterAll(() => {
 const RACERS = 4
 const ROUNDS = 150
 const EVERY_MS = 10
-const STARTING_MS = 2500
+const STARTING_MS = 1500
 
 const dead = (): string =>
   JSON.stringify({ pid: spawnSync(process.execPath, ['-e', '']).pid, host: hostname(), since: Date.now() })
@@ -71,4 +84,35 @@ test('the mark of another is not removed with the own', () => {
   writeFileSync(join(folder, MARK), JSON.stringify({ pid: process.pid, host: hostname(), since: 0 }))
   release()
   expect(readdirSync(folder)).toEqual([MARK])
+})
+
+test('one who was killed while it took over does not keep the next from it', () => {
+  const folder = join(root, 'killed twice')
+  mkdirSync(folder)
+  const [mark, claim] = [dead(), dead()]
+  writeFileSync(join(folder, MARK), mark)
+  writeFileSync(join(folder, `${MARK}.${createHash('sha256').update(mark).digest('hex').slice(0, 32)}`), claim)
+  const release = holdFolder(folder)
+  expect(readdirSync(folder)).toEqual([MARK])
+  expect(JSON.parse(readFileSync(join(folder, MARK), 'utf8'))).toMatchObject({ pid: process.pid })
+  release()
+  expect(readdirSync(folder)).toEqual([])
+})
+
+test('where a file system has no links, a folder is held all the same', () => {
+  const folder = join(root, 'stick')
+  disk.withoutLinks = true
+  try {
+    const release = holdFolder(folder)
+    expect(readdirSync(folder)).toEqual([MARK])
+    expect(
+      spawnSync(process.execPath, [FIXTURE, 'race', '0', '0', folder], { encoding: 'utf8', timeout: 3000 }).stdout
+    ).toBe('[]\n')
+    release()
+    writeFileSync(join(folder, MARK), dead())
+    holdFolder(folder)()
+    expect(readdirSync(folder)).toEqual([])
+  } finally {
+    disk.withoutLinks = false
+  }
 })
