@@ -6,9 +6,11 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync
 } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
@@ -94,7 +96,10 @@ type Ran = {
 }
 
 /** Stops after `blocks` kept blocks where given, in the middle of the next. */
-async function evaluate(recipe: EvaluateRecipe, how: { resume?: boolean; blocks?: number } = {}): Promise<Ran> {
+async function evaluate(
+  recipe: EvaluateRecipe,
+  how: { resume?: boolean; blocks?: number; onEvent?: () => void } = {}
+): Promise<Ran> {
   const events: RunEvent[] = []
   const stop = new AbortController()
   const runDir = recipe.output_dir
@@ -103,6 +108,7 @@ async function evaluate(recipe: EvaluateRecipe, how: { resume?: boolean; blocks?
   const sizes = new Set<number>()
   const emit = (event: RunEvent): void => {
     events.push(event)
+    how.onEvent?.()
     sizes.add(readAnswers(join(runDir, ANSWERS_FILE)).length)
     if (how.blocks !== undefined && event.kind === 'progress' && sizes.size > how.blocks) stop.abort()
   }
@@ -222,6 +228,21 @@ describe('an evaluation', () => {
     const recipe = recipeFor('foreign', { policies: [{ name: 'x', adapter: base }] })
     await expect(evaluate(recipe)).rejects.toMatchObject({ code: 'model' })
     expect(readdirSync(recipe.output_dir)).toEqual(['recipe.yaml'])
+  })
+
+  test('is the only one to write its folder', async () => {
+    const recipe = recipeFor('held', { runs: 1 })
+    const mark = join(recipe.output_dir, 'written-by.json')
+    mkdirSync(recipe.output_dir)
+    const holder = { pid: process.ppid, host: hostname(), since: Date.now() } // any other process that runs
+    writeFileSync(mark, JSON.stringify(holder))
+    await expect(evaluate(recipe, { resume: true })).rejects.toMatchObject({ code: 'disk' })
+    expect(readdirSync(recipe.output_dir).sort()).toEqual(['recipe.yaml', 'written-by.json'])
+    rmSync(mark)
+    const marked = new Set<boolean>()
+    await evaluate(recipe, { onEvent: () => void marked.add(existsSync(mark)) })
+    expect([...marked]).toEqual([true])
+    expect(existsSync(mark)).toBe(false)
   })
 
   test('leaves out prompts that are too long, and says so', async () => {

@@ -3,7 +3,6 @@
  * runs, with its deviation). Answers are kept block by block as they come; a stopped evaluation continues with the next block
  * and ends with the same answers as one that was never stopped.
  */
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
@@ -12,6 +11,7 @@ import { Held } from '../engine/ffi/owned.ts'
 import { openDevice } from '../engine/open-device.ts'
 import { resumedThreads } from '../engine/threads.ts'
 import { loadVocabulary } from '../engine/vocabulary-file.ts'
+import { holdFolder } from '../files/held-folder.ts'
 import { dialogueOf } from '../policy/dialogue.ts'
 import { loadTasks } from '../policy/tasksets.ts'
 import { planAnsweringInTurn, requireAnswering } from './answering-memory.ts'
@@ -28,7 +28,17 @@ import type { Origin } from './run-files.ts'
 
 export const ANSWERS_FILE = 'answers.jsonl'
 
-export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume }, { emit, signal, runDir }) => {
+/** Throws AppError('disk') while another process writes the folder. */
+export const runEvaluation: JobFunction<'evaluate'> = async (input, context) => {
+  const release = holdFolder(context.runDir) // two that continue the same answers would write each twice
+  try {
+    return await evaluate(input, context)
+  } finally {
+    release()
+  }
+}
+
+const evaluate: JobFunction<'evaluate'> = async ({ recipe, resume }, { emit, signal, runDir }) => {
   emit({ kind: 'phase', name: 'loading' })
   const tasks = recipe.tasksets.map(({ name, tasks: sources }) => ({ name, tasks: loadTasks(sources) }))
   const fingerprint = fingerprintOf(recipe)
@@ -71,7 +81,6 @@ export const runEvaluation: JobFunction<'evaluate'> = async ({ recipe, resume },
     const measurement = { policies, tasksets, runs, seed, sampling, lenient, maxTokens: recipe.max_completion_length }
     if (!earlier) await models.use(policies[0]!.name) // what cannot be loaded is refused before anything is written
 
-    mkdirSync(runDir, { recursive: true })
     const path = join(runDir, ANSWERS_FILE)
     if (!earlier) forgetAnswers(path)
     const kept = keptAnswers(path, blocksFor(measurement, width))

@@ -13,11 +13,29 @@ export function isRunning(pid: number): boolean {
 }
 
 /** Linux keeps the number of a process that has ended until its parent asks; in a container that may be never. */
-function hasEnded(pid: number): boolean {
+const hasEnded = (pid: number): boolean => /^[ZX]$/.test(statOf(pid)[0] ?? '')
+
+/**
+ * When the process of this number started, in ticks since the machine did (proc_pid_stat(5), field 22): a number is given
+ * again, a number and its start are not. undefined where there is no /proc, or no such process.
+ */
+export function startOf(pid: number): number | undefined {
+  const ticks = statOf(pid)[22 - FIRST_FIELD]
+  return ticks === undefined ? undefined : Number(ticks)
+}
+
+/** Of `number (name) state …`: a name may hold anything, so that the fields are counted from its end. */
+const FIRST_FIELD = 3
+
+/** The fields of /proc/PID/stat from the state on; none where there is no such file. */
+function statOf(pid: number): readonly string[] {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8') // number (name) state …, and a name may hold anything
-    return /^ [ZX]/.test(stat.slice(stat.lastIndexOf(')') + 1))
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .trim()
+      .split(' ')
   } catch {
-    return false // no /proc here
+    return []
   }
 }

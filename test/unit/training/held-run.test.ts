@@ -1,7 +1,7 @@
 /** A run's folder is written by one process at a time; what a dead one left is taken over. */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
@@ -56,6 +56,14 @@ test.each([
   expect(readdirSync(folder)).toContain(MARK)
   run.close()
   expect(readdirSync(folder)).not.toContain(MARK)
+})
+
+test.skipIf(process.platform !== 'linux')('a process that was given the number of the holder is not the holder', () => {
+  const pid = living() // as in a container that was started again: the same machine, up all the time
+  const started = Number(/\) (.*)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))![1]!.split(' ')[19])
+  expect(heldBy(pid, { started }).open).toThrow(`process ${pid} is writing`)
+  const run = heldBy(pid, { started: started - 1 }).open()
+  run.close()
 })
 
 test.skipIf(process.platform !== 'linux')('a process that ended and that nobody asked after does not run', async () => {

@@ -7,23 +7,29 @@ import { effectiveSettings } from '../../../shared/recipe.ts'
 import type { Recipe } from '../../../shared/recipe.ts'
 import type { RecipeFile } from './recipe-file.ts'
 import { readRecipeFile } from './recipe-file.ts'
+import { holderOf, isMark } from '../../files/held-folder.ts'
 import { writeWholeFiles } from '../../files/whole-file.ts'
 
 const RECIPE = 'recipe.yaml'
 /** What a run that got nowhere leaves behind; a new one may replace it. */
 const REPLACEABLE: ReadonlySet<string> = new Set([RECIPE, 'run.json', 'events.jsonl', 'tensorboard', 'left-out.jsonl'])
 
-/** Whether a folder holds somebody's work. */
+/** Whether a folder holds somebody's work, or a run that is at it now and has nothing to show yet. */
 export const occupied = (folder: string): boolean =>
-  existsSync(folder) && readdirSync(folder).some((name) => !REPLACEABLE.has(name))
+  existsSync(folder) &&
+  (holderOf(folder) !== undefined || readdirSync(folder).some((name) => !REPLACEABLE.has(name) && !isMark(name)))
 
 /** Refuses, at the recipe's own line, an output_dir that already holds somebody's work. */
 export function refuseOccupied({ recipe, refuse }: RecipeFile): void {
   const folder = recipe.output_dir
   if (!occupied(folder)) return
-  const allowed = existsSync(join(folder, RECIPE))
-    ? `already holds a run; continue it with "reasonsmith resume ${shown(folder)}" or name another folder`
-    : 'must be a new or an empty folder'
+  const holder = holderOf(folder)
+  const allowed =
+    holder !== undefined
+      ? `is being written by process ${holder.pid}; wait for it or name another folder`
+      : existsSync(join(folder, RECIPE))
+        ? `already holds a run; continue it with "reasonsmith resume ${shown(folder)}" or name another folder`
+        : 'must be a new or an empty folder'
   throw refuse([{ path: ['output_dir'], value: folder, allowed }])
 }
 
